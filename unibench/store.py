@@ -1,0 +1,266 @@
+"""Records <-> results/runs/: write-once, atomic, path = identity.
+
+A record is two files with one stem: `….npz` (units, example ids, groups) is written first, `….json` (everything a person
+reads, and the checksum of the first) last, so a record exists when its JSON does. Only "ok" records are write-once.
+Attempts that failed stand beside them as `….attempt-N.json` and never block a later success.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unibench.errors import DataError, StaleRecord
+
+SCHEMA = 1
+Status = Literal["ok", "failed", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How an encoder is fine-tuned. One shared default per family; every model sees the same one.
+
+    `learning_rates` is a grid: the rate with the best source-dev score is used, and recorded.
+    """
+
+    learning_rates: tuple[float, ...]
+    epochs: int
+    batch_size: int
+    max_tokens: int
+    warmup_frac: float = 0.1
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One fine-tuning (or none, where the card trains nothing); measured in one or many languages.
+
+    `origin` is "data" for real data sets and "sample" for the generated one: they never meet in a table.
+    """
+
+    model: str
+    task: str
+    protocol: str
+    train_languages: tuple[str, ...]
+    seed: int
+    recipe: Recipe | None
+    train_limit: int | None = None
+    eval_limit: int | None = None
+    origin: str = "data"
+
+    @property
+    def setting(self) -> str:
+        """The path component that holds everything but model, task, language and seed."""
+        trained = "+".join(self.train_languages) or "none"
+        if len(trained) > 24:
+            digest = hashlib.sha256(trained.encode()).hexdigest()[:8]
+            trained = f"{len(self.train_languages)}languages-{digest}"
+        parts = [self.protocol, trained]
+        if self.train_limit is not None:
+            parts.append(f"train{self.train_limit}")
+        if self.eval_limit is not None:
+            parts.append(f"eval{self.eval_limit}")
+        if self.origin != "data":
+            parts.append(self.origin)
+        return ".".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a record comes from. Hashes are hex sha256; `started` is UTC ISO 8601."""
+
+    commit: str
+    dirty: bool
+    packages: Mapping[str, str]
+    device: str
+    started: str
+    seconds: float
+    card_sha256: str
+    data_sha256: str
+    model_sha256: str
+    data_stamp: str = ""  # cheap fingerprint of the files data_sha256 was computed from; "" when unknown
+    extra: Mapping[str, Any] = field(default_factory=dict)  # chosen learning rate, dev scores, counts worth keeping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One model, one task, one language, one seed. Row i of `units` belongs to `example_ids[i]` and `groups[i]`.
+
+    `units` is (N, K), columns named by `unit_names`; rows stand in ascending order of example id, so two records with
+    the same `example_ids_sha256` pair row by row. `parallel` says that group ids mean the same in every language.
+    """
+
+    job: Job
+    language: str
+    status: Status
+    reason: str = ""
+    family: str = ""
+    metric: str = ""
+    split: str = ""
+    parallel: bool = False
+    scores: Mapping[str, float] = field(default_factory=dict)
+    unit_names: tuple[str, ...] = ()
+    units: NDArray[np.float64] | None = None
+    example_ids: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    example_ids_sha256: str = ""
+    provenance: Provenance | None = None
+
+
+def slug(name: str) -> str:
+    """Returns `name` as one safe path component: a Hub id's slash becomes `--`, nothing climbs out of the folder."""
+    safe = re.sub(r"[^A-Za-z0-9._:+@-]", "-", name.replace("/", "--"))
+    return safe.lstrip(".") or "unnamed"
+
+
+def record_path(results: Path, job: Job, language: str) -> Path:
+    """Returns where the "ok" record of this job in this language stands, whether it exists or not."""
+    folder = results / "runs" / slug(job.task) / slug(job.model) / slug(job.setting)
+    return folder / f"{slug(language)}.seed{job.seed}.json"
+
+
+def ids_sha256(example_ids: tuple[str, ...]) -> str:
+    """Returns the hash that two records must share to be compared: of their example ids, in order."""
+    return hashlib.sha256("\n".join(example_ids).encode()).hexdigest()
+
+
+def write(results: Path, record: RunRecord) -> Path:
+    """Stores a record and returns its path.
+
+    An "ok" record is written once: FileExistsError when another stands at its path. Anything else becomes the next
+    attempt file beside that path.
+    """
+    path = record_path(results, record.job, record.language)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if record.status != "ok":
+        count = len(list(path.parent.glob(f"{path.stem}.attempt-*.json")))
+        path = path.with_name(f"{path.stem}.attempt-{count + 1}.json")
+        _put(path, _encode(record, units_sha256=""), once=True)
+        return path
+    if path.exists():
+        raise FileExistsError(f"{path} is already stored; records are write-once")
+    assert record.units is not None and len(record.units) == len(record.example_ids) == len(record.groups)
+    assert list(record.example_ids) == sorted(record.example_ids), "rows stand in ascending order of example id"
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        units=np.asarray(record.units, dtype=np.float64),
+        example_ids=np.array(record.example_ids, dtype=np.str_),
+        groups=np.array(record.groups, dtype=np.str_),
+    )
+    _put(path.with_suffix(".npz"), buffer.getvalue(), once=False)
+    _put(path, _encode(record, units_sha256=hashlib.sha256(buffer.getvalue()).hexdigest()), once=True)
+    return path
+
+
+def read(path: Path, *, units: bool = True) -> RunRecord:
+    """Returns the record stored at `path`; with `units=False` the arrays are left on disk.
+
+    Raises DataError, naming the file, when it is truncated, altered or of another schema.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw.pop("schema") != SCHEMA:
+            raise DataError(f"{path} was written by another version of unibench; run again into a fresh --results")
+        units_sha256 = raw.pop("units_sha256")
+        job = dict(raw.pop("job"))
+        recipe = job.pop("recipe")
+        if recipe is not None:
+            recipe = Recipe(**{**recipe, "learning_rates": tuple(recipe["learning_rates"])})
+        made = raw.pop("provenance")
+        record = {
+            **raw,
+            "unit_names": tuple(raw["unit_names"]),
+            "job": Job(**{**job, "recipe": recipe, "train_languages": tuple(job["train_languages"])}),
+            "provenance": Provenance(**made) if made is not None else None,
+        }
+        if units and units_sha256:
+            data = path.with_suffix(".npz").read_bytes()
+            if hashlib.sha256(data).hexdigest() != units_sha256:
+                raise DataError(f"{path.with_suffix('.npz')} does not match its record; delete both and run again")
+            arrays = np.load(io.BytesIO(data), allow_pickle=False)
+            record["units"] = arrays["units"]
+            record["example_ids"] = tuple(arrays["example_ids"].tolist())
+            record["groups"] = tuple(arrays["groups"].tolist())
+        return RunRecord(**record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is not a readable record ({error}); delete it and run again") from error
+
+
+def load(results: Path, *, units: bool = True) -> Iterator[RunRecord]:
+    """Yields every current record, ordered by path: the "ok" one where it exists, else the latest attempt."""
+    best: dict[str, Path] = {}
+    for path in sorted((results / "runs").glob("*/*/*/*.json"), key=lambda p: (str(p.parent), _order(p))):
+        key = f"{path.parent}/{re.sub(r'[.]attempt-[0-9]+$', '', path.stem)}"
+        best[key] = path
+    for key in sorted(best):
+        yield read(best[key], units=units)
+
+
+def stale(record: RunRecord, *, job: Job, card_sha256: str, data_sha256: str, model_sha256: str) -> list[str]:
+    """Returns what differs between a stored record and today's job, as words; [] when the record may be reused."""
+    made = record.provenance
+    if made is None:
+        return ["provenance"]
+    differences = []
+    if record.job != job:
+        differences.append("recipe")
+    for name, ours, today in (
+        ("card", made.card_sha256, card_sha256),
+        ("data", made.data_sha256, data_sha256),
+        ("model", made.model_sha256, model_sha256),
+    ):
+        if ours != today:
+            differences.append(name)
+    return differences
+
+
+def refuse_stale(path: Path, differences: list[str]) -> StaleRecord:
+    """Returns the error to raise for a record that today's command would not make."""
+    return StaleRecord(
+        f"{path} was made by another {' and '.join(differences)} than today's; "
+        "move it away or choose another --results folder"
+    )
+
+
+def _order(path: Path) -> tuple[int, str]:
+    """Attempts in numerical order, the "ok" record after all of them."""
+    found = re.search(r"[.]attempt-([0-9]+)$", path.stem)
+    return (int(found.group(1)) if found else 1 << 30, path.name)
+
+
+def _encode(record: RunRecord, *, units_sha256: str) -> bytes:
+    plain = {f.name: getattr(record, f.name) for f in fields(record)}
+    for name in ("units", "example_ids", "groups"):
+        del plain[name]
+    plain["job"] = asdict(record.job)
+    plain["provenance"] = asdict(record.provenance) if record.provenance is not None else None
+    plain |= {"schema": SCHEMA, "units_sha256": units_sha256}
+    return (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _put(path: Path, data: bytes, *, once: bool) -> None:
+    """Writes atomically; with `once`, never over an existing file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if once:
+            os.link(name, path)
+        else:
+            os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
