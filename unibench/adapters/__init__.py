@@ -1,0 +1,43 @@
+"""One adapter for each task family: how its examples become tokens, a loss, predictions and units.
+
+A new family is one adapter file, one line in `ADAPTERS` and one in `RECIPES`. Nothing here imports torch: planning a
+run reads recipes, and planning must be fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from unibench.errors import UnknownName
+from unibench.store import Recipe
+
+if TYPE_CHECKING:
+    from unibench.adapters.base import Adapter
+
+ADAPTERS: dict[str, str] = {
+    "ner": "unibench.adapters.ner:Ner",
+    "nli": "unibench.adapters.nli:Nli",
+    "qa": "unibench.adapters.qa:Qa",
+    "sts": "unibench.adapters.sts:Sts",
+}
+
+# The published rates for 12x768 encoders are 2e-5 to 5e-5; a 2x128 encoder trained for minutes hardly moves at those
+# and wants about 1e-3. One rate for both would decide the winner, so every model searches the same three, spaced
+# evenly on a logarithmic scale, and the one best on source dev is used.
+RATES = (3e-5, 2e-4, 1e-3)
+
+RECIPES: dict[str, Recipe] = {
+    "ner": Recipe(learning_rates=RATES, epochs=3, batch_size=32, max_tokens=128),
+    "nli": Recipe(learning_rates=RATES, epochs=2, batch_size=32, max_tokens=128),
+    "qa": Recipe(learning_rates=RATES, epochs=3, batch_size=16, max_tokens=384),
+    "sts": Recipe(learning_rates=RATES, epochs=4, batch_size=16, max_tokens=128),
+}
+
+
+def get_adapter(family: str) -> Adapter:
+    """Returns the adapter of a task family, importing it (and torch) only now. UnknownName when there is none."""
+    if family not in ADAPTERS:
+        raise UnknownName("task family", family, ADAPTERS, "unibench.adapters.ADAPTERS")
+    module, name = ADAPTERS[family].split(":")
+    return cast("Adapter", getattr(import_module(module), name)())

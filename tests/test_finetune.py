@@ -1,0 +1,322 @@
+"""The loop learns what can be learnt, chooses the rate that dev prefers, repeats itself, and survives bad numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_encoders import bert, card_of, examples_of, roberta, tokenizer_of
+from torch import nn
+
+from unibench import loop
+from unibench.data import Example
+from unibench.finetune import DivergedError, finetune
+from unibench.metrics import score
+from unibench.store import Recipe
+
+PLACES = ("Lima", "Oslo", "Кыив", "東京", "Kano", "صنعاء", "Graz", "Baku")
+PEOPLE = ("Anna", "Юрий", "Chidi", "Mei", "Omar", "Priya", "Lars", "José")
+FILLER = ("river", "tree", "und", "или", "na", "blue", "seven", "the", "ya", "go")
+WORDS = (*PLACES, *PEOPLE, *FILLER)
+TOKENIZER = tokenizer_of("unigram", tuple(" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))) * 3)
+TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+
+
+def _load() -> tuple[Any, Any]:
+    return TOKENIZER, bert(TOKENIZER)
+
+
+def _pick(generator: np.random.Generator, words: tuple[str, ...], count: int) -> list[str]:
+    return [words[i] for i in generator.integers(0, len(words), count)]
+
+
+def _ner(generator: np.random.Generator) -> tuple[dict[str, Any], Any]:
+    tokens, tags = [], []
+    for _ in range(generator.integers(2, 8)):
+        kind = generator.integers(0, 3)
+        words, tag = ((FILLER, "O"), (PEOPLE, "PER"), (PLACES, "LOC"))[kind]
+        run = 1 if kind == 0 else 2
+        tokens += _pick(generator, words, run)
+        tags += ["O"] if kind == 0 else [f"B-{tag}", f"I-{tag}"]
+        tokens.append("go")
+        tags.append("O")
+    return {"tokens": tuple(tokens)}, tuple(tags)
+
+
+def _nli(generator: np.random.Generator) -> tuple[dict[str, Any], Any]:
+    label = int(generator.integers(0, 3))
+    hypothesis = _pick(generator, FILLER[:7], int(generator.integers(1, 6)))
+    hypothesis.insert(int(generator.integers(0, len(hypothesis) + 1)), (PLACES[0], PEOPLE[0], "ya")[label])
+    return {"premise": " ".join(_pick(generator, FILLER[:7], 6)), "hypothesis": " ".join(hypothesis)}, label
+
+
+def _qa(generator: np.random.Generator) -> tuple[dict[str, Any], Any]:
+    words = _pick(generator, FILLER, int(generator.integers(4, 14)))
+    at = int(generator.integers(0, len(words)))
+    words[at] = _pick(generator, PLACES, 1)[0]
+    start = len(" ".join(words[:at])) + (at > 0)
+    return {"context": " ".join(words), "question": "the tree?"}, {"text": (words[at],), "start": (start,)}
+
+
+def _sts(generator: np.random.Generator) -> tuple[dict[str, Any], Any]:
+    shared = generator.integers(0, 5)
+    of_places = _pick(generator, PLACES, 4)
+    of_either = _pick(generator, PLACES, int(shared)) + _pick(generator, PEOPLE, 4 - int(shared))
+    return {"sentence1": " ".join(of_places), "sentence2": " ".join(of_either)}, float(shared / 4)
+
+
+def _make(row: Callable[..., Any], count: int, seed: int) -> list[Example]:
+    generator = np.random.default_rng(seed)
+    return examples_of([row(generator) for _ in range(count)])
+
+
+NLI = card_of("nli", "accuracy", ("entailment", "neutral", "contradiction"))
+TOYS = {
+    "ner": (card_of("ner", "span_f1", TAGS), _ner),
+    "nli": (NLI, _nli),
+    "qa": (card_of("qa", "exact_match"), _qa),
+    "sts": (card_of("sts", "spearman", head="bi-encoder"), _sts),
+}
+RECIPE = Recipe(learning_rates=(3e-3,), epochs=3, batch_size=16, max_tokens=48)
+TRAIN, DEV, TEST = _make(_nli, 160, 1), _make(_nli, 60, 2), _make(_nli, 90, 3)
+
+
+def _run(recipe: Recipe | None = RECIPE, seed: int = 0, load: Any = _load, **options: Any) -> Any:
+    return finetune(load, NLI, TRAIN, DEV, {"en": TEST}, recipe, seed, **options)
+
+
+@pytest.mark.parametrize("family", TOYS)
+def test_a_learnable_toy_is_learnt_in_every_language_from_one_training(family: str) -> None:
+    card, row = TOYS[family]
+    recipe = Recipe(learning_rates=(3e-3,), epochs=4, batch_size=16, max_tokens=48)
+    evals = {"en": _make(row, 80, 3), "sw": _make(row, 50, 4)}
+    untrained = finetune(_load, card, [], [], evals, None, 0)
+    found = finetune(_load, card, _make(row, 400, 1), _make(row, 60, 2), evals, recipe, 0)
+    assert found.unit_names == untrained.unit_names
+    for language, examples in evals.items():
+        assert found.units[language].shape == (len(examples), len(found.unit_names))
+        assert found.units[language].dtype == np.float64
+        assert score(card.metric, found.units[language]) > 0.8
+        assert score(card.metric, untrained.units[language]) < 0.55
+    (trial,) = found.trials
+    assert trial.losses[-1] < 0.5 * trial.losses[0]
+    assert trial.dev_score > 0.8
+    assert found.learning_rate == 3e-3
+    assert found.counts.keys() == {"train", "dev", "en", "sw"}
+    assert untrained.learning_rate is None
+    assert untrained.trials == ()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_generators_alone() -> None:
+    card = card_of("sts", "spearman", head="bi-encoder")
+    train, dev, test = (_make(_sts, n, n) for n in (64, 20, 30))
+
+    def units(seed: int) -> bytes:
+        return finetune(_load, card, train, dev, {"en": test}, RECIPE, seed).units["en"].tobytes()
+
+    torch.manual_seed(11)
+    np.random.seed(11)
+    expected = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(11)
+    np.random.seed(11)
+    first = units(5)
+    assert torch.equal(torch.rand(3), expected[0])
+    assert (np.random.rand(3) == expected[1]).all()
+    assert units(5) == first
+    assert units(6) != first
+
+
+def test_the_grid_keeps_the_rate_that_dev_prefers_and_predicts_with_its_weights() -> None:
+    grid = Recipe(learning_rates=(1e-9, 3e-3, 1e-7), epochs=3, batch_size=16, max_tokens=48)
+    found = _run(grid)
+    scores = [trial.dev_score for trial in found.trials]
+    assert found.learning_rate == 3e-3
+    assert scores[1] == max(scores) > 0.8
+    alone = _run(grid, learning_rate=3e-3)  # from the same weights, over the same batches
+    assert alone.trials[0].losses == found.trials[1].losses
+    assert alone.units["en"].tobytes() == found.units["en"].tobytes()
+    assert [trial.learning_rate for trial in alone.trials] == [3e-3]
+
+
+def test_a_tie_goes_to_the_first_rate() -> None:
+    assert _run(Recipe(learning_rates=(1e-12, 1e-11), epochs=1, batch_size=16, max_tokens=48)).learning_rate == 1e-12
+
+
+def test_a_grid_without_dev_examples_is_refused_and_one_rate_is_not() -> None:
+    grid = Recipe(learning_rates=(1e-3, 3e-3), epochs=1, batch_size=16, max_tokens=48)
+    with pytest.raises(ValueError, match="2 learning rates but no dev examples"):
+        finetune(_load, NLI, TRAIN, [], {"en": TEST}, grid, 0)
+    found = finetune(_load, NLI, TRAIN, [], {"en": TEST}, grid, 0, learning_rate=3e-3)
+    assert found.learning_rate == 3e-3
+    assert math.isnan(found.trials[0].dev_score)
+
+
+@pytest.mark.parametrize("family", TOYS)
+def test_padding_changes_no_prediction(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    card, row = TOYS[family]
+    examples = _make(row, 40, 9)
+    together = finetune(_load, card, [], [], {"en": examples}, None, 0).units["en"]
+    monkeypatch.setattr(loop, "PREDICT_TOKENS", {"cpu": 1})  # each row alone, so without padding
+    alone = finetune(_load, card, [], [], {"en": examples}, None, 0).units["en"]
+    assert np.allclose(together, alone, atol=1e-6)
+
+
+def test_units_follow_the_order_of_the_examples() -> None:
+    forward = _run().units["en"]
+    backward = finetune(_load, NLI, TRAIN, DEV, {"en": TEST[::-1]}, RECIPE, 0).units["en"]
+    assert np.array_equal(backward[::-1], forward)
+
+
+class Fragile(nn.Module):
+    """A real encoder with a number that bfloat16 rounds away: log(1.001 - 1) is -inf there, and 0 times it nan."""
+
+    def __init__(self, inner: Any, after_calls: int = 0) -> None:
+        super().__init__()
+        self.inner, self.config = inner, inner.config
+        self.calls_left = after_calls
+        self.one = nn.Linear(1, 1, bias=False).requires_grad_(False)
+        self.one.weight.fill_(1.001)
+        self.seen: set[torch.dtype] = set()
+
+    def forward(self, **inputs: Any) -> Any:
+        out = self.inner(**inputs)
+        near = self.one(torch.ones(1, 1))
+        self.seen.add(near.dtype)
+        self.calls_left -= 1
+        if self.calls_left < 0:
+            out.last_hidden_state = out.last_hidden_state + 0.0 * torch.log(near.float() - 1.0)
+        return out
+
+
+def test_numbers_that_are_not_finite_in_bf16_are_tried_again_in_real_fp32() -> None:
+    made: list[Fragile] = []
+
+    def load() -> tuple[Any, Any]:
+        made.append(Fragile(bert(TOKENIZER)))
+        return TOKENIZER, made[-1]
+
+    found = _run(load=load, precision="bf16")
+    assert made[0].seen == {torch.bfloat16, torch.float32}
+    assert found.trials[0].precision == found.precision == "fp32"
+    assert not found.trials[0].diverged
+    plain = _run(load=load, precision="fp32")
+    assert made[1].seen == {torch.float32}
+    assert found.units["en"].tobytes() == plain.units["en"].tobytes()
+    assert found.trials[0].losses == plain.trials[0].losses
+
+
+def test_bf16_that_stays_finite_is_used_and_learns() -> None:
+    found = _run(precision="bf16")
+    assert found.precision == found.trials[0].precision == "bf16"
+    assert score("accuracy", found.units["en"]) > 0.8
+
+
+def test_a_prediction_that_is_not_finite_in_bf16_is_made_in_fp32() -> None:
+    untrained = finetune(_load, NLI, [], [], {"en": TEST}, None, 0)
+    fragile = finetune(
+        lambda: (TOKENIZER, Fragile(bert(TOKENIZER))), NLI, [], [], {"en": TEST}, None, 0, precision="bf16"
+    )
+    assert fragile.units["en"].tobytes() == untrained.units["en"].tobytes()
+
+
+def test_a_rate_that_diverges_is_recorded_and_not_chosen() -> None:
+    found = _run(Recipe(learning_rates=(1e30, 3e-3), epochs=3, batch_size=16, max_tokens=48))
+    assert [trial.diverged for trial in found.trials] == [True, False]
+    assert math.isnan(found.trials[0].dev_score)
+    assert found.learning_rate == 3e-3
+    assert found.units["en"].tobytes() == _run(learning_rate=3e-3).units["en"].tobytes()
+    notes = json.loads(json.dumps(found.notes(), allow_nan=False))
+    assert notes["trials"][0]["dev_score"] is None
+    assert notes["trials"][1]["dev_score"] == found.trials[1].dev_score
+
+
+def test_when_no_rate_works_the_reason_says_what_was_tried() -> None:
+    with pytest.raises(DivergedError, match=r"no learning rate gave a usable model: 1e\+30 \(not finite\)"):
+        _run(Recipe(learning_rates=(1e30,), epochs=1, batch_size=16, max_tokens=48))
+
+
+def test_an_encoder_whose_output_is_nan_gives_no_scores() -> None:
+    def load() -> tuple[Any, Any]:
+        broken = bert(TOKENIZER)
+        nn.init.constant_(broken.encoder.layer[0].output.dense.weight, math.nan)
+        return TOKENIZER, broken
+
+    with pytest.raises(DivergedError, match="output for 'en' is not finite"):
+        finetune(load, NLI, [], [], {"en": TEST}, None, 0)
+
+
+def test_a_checkpoint_in_half_precision_is_trained_in_float32() -> None:
+    kept: list[Any] = []
+
+    def load() -> tuple[Any, Any]:
+        kept.append(bert(TOKENIZER).to(torch.bfloat16))
+        return TOKENIZER, kept[-1]
+
+    _run(load=load)
+    assert {p.dtype for p in kept[0].parameters()} == {torch.float32}
+
+
+def test_training_on_the_seen_vocabulary_alone_changes_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+
+    def load() -> tuple[Any, Any]:
+        kept.append(roberta(TOKENIZER))  # its positions depend on padding's id, which must keep its number
+        return TOKENIZER, kept[-1]
+
+    @contextmanager
+    def everything(encoder: Any, rows: Any) -> Any:
+        yield rows
+
+    _run(load=load)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "seen_vocabulary", everything)
+        _run(load=load)
+    before = roberta(TOKENIZER).get_input_embeddings().weight
+    small, whole = (encoder.state_dict() for encoder in kept)
+    words = "embeddings.word_embeddings.weight"
+    untouched = (small[words] == before).all(dim=1)
+    assert 50 < untouched.sum() < len(before) - 10
+    assert torch.equal(small[words][untouched], whole[words][untouched])
+    assert all(torch.allclose(small[name], whole[name], atol=1e-5) for name in small)
+    assert not torch.allclose(small[words], before, atol=1e-3)
+
+
+@pytest.mark.parametrize("make", [bert, roberta])
+def test_input_longer_than_the_encoders_positions_is_cut_to_them(make: Any) -> None:
+    encoder = make(TOKENIZER)
+    limit = loop.max_row_tokens(encoder, 384)
+    assert limit == 64  # RoBERTa's 66 positions less those up to padding's id
+    long = examples_of([({"premise": " ".join(WORDS) * 9, "hypothesis": "Anna"}, 0)])
+    found = finetune(lambda: (TOKENIZER, encoder), NLI, [], [], {"en": long}, None, 0)
+    assert found.counts["en"] == {"rows": 1, "tokens": 64, "truncated": 1}
+    assert loop.max_row_tokens(encoder, 32) == 32
+
+
+def test_token_types_go_only_to_an_encoder_that_has_them() -> None:
+    tokenizer = tokenizer_of("wordpiece")
+    pair = {"en": TEST[:4]}
+    assert "token_type_ids" in tokenizer.model_input_names
+    finetune(lambda: (tokenizer, bert(tokenizer, types=1)), NLI, [], [], pair, None, 0)  # type 1 would be out of range
+    two_types = bert(tokenizer)
+    nn.init.constant_(two_types.embeddings.token_type_embeddings.weight[1], 1e4)
+    seen: list[Any] = []
+    two_types.embeddings.register_forward_hook(lambda module, args, out: seen.append(out))
+    types: list[Any] = []
+    two_types.register_forward_pre_hook(lambda m, a, kw: types.append(kw["token_type_ids"]), with_kwargs=True)
+    finetune(lambda: (tokenizer, two_types), NLI, [], [], pair, None, 0)
+    assert types[0].max() == 1
+
+
+def test_progress_reports_every_phase_to_its_end() -> None:
+    told: dict[str, list[tuple[int, int]]] = {}
+    _run(progress=lambda phase, done, total: told.setdefault(phase, []).append((done, total)))
+    assert list(told) == ["train 0.003 fp32", "dev 0.003", "predict en"]
+    for reports in told.values():
+        assert [done for done, _ in reports] == list(range(1, reports[-1][1] + 1))
+    assert told["train 0.003 fp32"][-1] == (30, 30)

@@ -1,0 +1,265 @@
+"""The command line. Parse, call, print; no logic. Heavy imports wait inside the commands that need them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from unibench.sweep import Planned
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Train compact multilingual encoders, benchmark them beside baselines, and report how sure the gains are.",
+)
+console = Console()
+Results = Annotated[Path, typer.Option("--results", help="Folder of models, records and reports.")]
+
+
+@app.command(
+    epilog="Example: unibench train --size xxsmall --corpus text/ --languages en,de,sw --budget 5m --name first"
+)
+def train(
+    size: Annotated[str, typer.Option(help="base, small, xsmall or xxsmall.")] = "small",
+    corpus: Annotated[str, typer.Option(help="A folder of LANG.txt, LANG.txt.zst or LANG.txt.gz files.")] = "auto",
+    languages: Annotated[str, typer.Option(help="all, or codes joined by commas.")] = "all",
+    objectives: Annotated[str, typer.Option(help="mlm, with adversary and distill as wanted.")] = (
+        "mlm,adversary,distill"
+    ),
+    teacher: Annotated[str, typer.Option(help="auto, none, the name of a model trained here, or a folder.")] = "auto",
+    tokenizer: Annotated[str, typer.Option(help="auto (one per corpus), a model trained here, or a folder.")] = "auto",
+    vocab_size: Annotated[int, typer.Option(help="Pieces of a vocabulary trained by --tokenizer auto.")] = 32_000,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; excludes --budget.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Wall-clock time such as 90s, 10m, 2h; becomes steps.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides weights, data order, masks.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the export; made from size and objectives.")] = None,
+    results: Results = Path("results"),
+    config: Annotated[Path | None, typer.Option(help="TOML file of further training settings.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Compute threads on a CPU; all cores.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
+) -> None:
+    """Pretrain a compact encoder. The same command again resumes, or says that it is done."""
+    from unibert import machine, request
+
+    on = machine.device(device)
+    asked = request.build(
+        size=size,
+        corpus=corpus,
+        languages=languages,
+        objectives=objectives,
+        results=results,
+        device=on,
+        precision=machine.precision(precision, on),
+        teacher=teacher,
+        tokenizer=tokenizer,
+        vocab_size=vocab_size,
+        steps=steps,
+        budget=budget,
+        seed=seed,
+        name=name,
+        config_file=config,
+    )
+    for what, value in request.describe(asked):
+        console.print(f"[bold]{what:>11}[/]  ", end="")
+        console.print(value, markup=False, highlight=False)
+    if dry_run:
+        return
+    from unibench.display import Training
+    from unibench.engines import silence
+    from unibert.pretrain import pretrain
+
+    silence()
+    machine.set_threads(threads)
+    with Training(console) as display:
+        out = pretrain(asked, device=on, notify=display)
+    console.print(f"exported to {out}", highlight=False, markup=False)
+    console.print((out / "README.md").read_text(encoding="utf-8").split("\n# ", 1)[1], markup=False, highlight=False)
+
+
+@app.command(
+    epilog="Example: unibench run --model all --tasks xnli_snli,wikiann --data mirror/ --train-limit 4000 --seeds 2"
+)
+def run(
+    model: Annotated[str, typer.Option(help="all, or names, folders and Hub ids joined by commas.")] = "all",
+    tasks: Annotated[str, typer.Option(help="all, or names joined by commas.")] = "all",
+    languages: Annotated[str, typer.Option(help="all, or codes joined by commas.")] = "all",
+    protocol: Annotated[
+        str | None, typer.Option(help="zero-shot, monolingual or multilingual; by default each card's own.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Fine-tunings of each model on each task.")] = 3,
+    train_languages: Annotated[str, typer.Option(help="Languages to fine-tune in under zero-shot.")] = "en",
+    data: Annotated[str | None, typer.Option(help="auto, hub, or a folder laid out OWNER/NAME.")] = None,
+    train_limit: Annotated[int | None, typer.Option(min=1, help="At most this many training examples.")] = None,
+    eval_limit: Annotated[int | None, typer.Option(min=1, help="About this many test examples, in whole groups.")] = (
+        None
+    ),
+    results: Results = Path("results"),
+    tasks_dir: Annotated[Path | None, typer.Option(help="A folder of further task cards.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core on a CPU, one on a GPU.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Compute threads of each process on a CPU.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
+) -> None:
+    """Fine-tune and score encoders. The same command again does only what is missing."""
+    from unibench import cards, models, sweep
+    from unibench import data as sources
+    from unibench.errors import UnknownName
+
+    if protocol is not None and protocol not in sweep.PROTOCOLS:
+        raise UnknownName("protocol", protocol, sweep.PROTOCOLS, "unibench")
+    picked = cards.pick(_names(tasks), cards.card_folders(tasks_dir))
+    wanted = _names(languages)
+    cards.pick_languages(wanted, picked)
+    encoders = models.pick(_names(model), results)
+    origin = sources.origin(data)
+    planned = sweep.plan(
+        encoders,
+        picked,
+        availability=lambda card, part, language: sources.availability(card, part, language, origin),
+        languages=None if wanted == "all" else wanted,
+        protocol=protocol,
+        train_languages=[code for code in train_languages.split(",") if code],
+        seeds=seeds,
+        train_limit=train_limit,
+        eval_limit=eval_limit,
+        named_tasks=tasks != "all",
+    )
+    if dry_run:
+        _show_plan(planned)
+        return
+    around = sweep.Surroundings(results=results, origin=origin, device="cpu", precision="fp32", threads=threads)
+    left = sweep.outstanding(planned, around)
+    jobs = sum(bool(item.languages) for item in planned)
+    todo = [item for item in left if item.languages]
+    console.print(f"{jobs} fine-tunings planned, {len(todo)} to do", highlight=False)
+    if left:
+        failures = _sweep(left, around, device=device, precision=precision, workers=workers)
+        if failures:
+            console.print(f"{failures} records failed; the same command tries them again", style="red")
+            raise typer.Exit(1)
+    console.print(f"next: unibench report --significance --results {results}", highlight=False, markup=False)
+
+
+@app.command(epilog="Example: unibench report --significance --baseline mlm-xxsmall --format markdown --out board.md")
+def report(
+    significance: Annotated[
+        bool, typer.Option("--significance", help="Show p-values, corrected over the whole family.")
+    ] = False,
+    baseline: Annotated[str | None, typer.Option(help="The model the others are compared with.")] = None,
+    tasks: Annotated[str, typer.Option(help="Show only these; no number changes.")] = "all",
+    format: Annotated[str, typer.Option(help="terminal, markdown, csv or json.")] = "terminal",
+    out: Annotated[Path | None, typer.Option(help="File to write; the terminal if left out.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Print the leaderboard: scores, relative improvement, intervals and paired significance."""
+    from unibench import render, store
+    from unibench import report as reports
+    from unibench.errors import UnknownName
+    from unibert.manifest import write_text
+
+    known = ("terminal", *render.FORMATS)
+    if format not in known:
+        raise UnknownName("format", format, known, "unibench report")
+    chosen = _names(tasks)
+    tables = reports.leaderboard(
+        store.load(results), baseline=baseline, tasks=() if chosen == "all" else chosen, significance=significance
+    )
+    if format == "terminal" and out is None:
+        render.show(tables, console)
+        return
+    text = render.render(tables, "markdown" if format == "terminal" else format)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_text(out, text)
+        console.print(f"wrote {out}", highlight=False, markup=False)
+
+
+@app.command(epilog="Example: unibench tasks --data mirror/")
+def tasks(
+    data: Annotated[str | None, typer.Option(help="Say what can be run from here: auto, hub, or a folder.")] = None,
+    tasks_dir: Annotated[Path | None, typer.Option(help="A folder of further task cards.")] = None,
+) -> None:
+    """List the benchmark tasks, their languages, and with --data what can be run."""
+    from unibench import cards, listings
+
+    listings.show_tasks(cards.all_cards(cards.card_folders(tasks_dir)), data, console)
+
+
+@app.command(epilog="Example: unibench models --results results")
+def models(results: Results = Path("results")) -> None:
+    """List the encoders: trained here, the untrained floor, and known baselines, with what each needs."""
+    from unibench import listings
+
+    listings.show_models(results, console)
+
+
+def main() -> None:
+    """Runs the command line; what a user can mend ends in one line on stderr and exit code 2."""
+    from unibench.errors import UniBenchError
+    from unibert.errors import UserError as TrainingError
+
+    try:
+        app()
+    except (UniBenchError, TrainingError) as error:
+        _complain(str(error))
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        _complain(f"{error.strerror}: {error.filename or 'while writing'}; free or choose another --results folder")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _complain("stopped; the same command goes on from what is stored")
+        sys.exit(130)
+
+
+def _complain(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
+
+
+def _names(words: str) -> Any:
+    """Returns "all", or the comma-separated names."""
+    return "all" if words == "all" else [word.strip() for word in words.split(",") if word.strip()]
+
+
+def _sweep(left: list[Planned], around: Any, *, device: str, precision: str, workers: int | None) -> int:
+    """Runs what is left and returns how many records failed."""
+    from dataclasses import replace
+
+    from unibench import engines
+    from unibench.display import Sweep
+    from unibert import machine
+
+    on = machine.device(device)
+    around = replace(around, device=on, precision=machine.precision(precision, on))
+    count = workers or (1 if on.startswith("cuda") else len(os.sched_getaffinity(0)))
+    engines.silence()
+    display = Sweep(console, len(left))
+    with display.shown() as progress:
+        for item, records in engines.run(left, around, workers=count, progress=progress):
+            display.done(item, records)
+    console.print(", ".join(f"{count} records {status}" for status, count in sorted(display.outcomes.items())))
+    return display.outcomes["failed"]
+
+
+def _show_plan(planned: list[Planned]) -> None:
+    from unibench import listings
+
+    listings.show_plan(planned, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What exists, as tables: tasks, models, and the plan of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from unibench import data, models
+from unibench.cards import TaskCard
+from unibench.sweep import Planned
+
+
+def show_tasks(cards: Sequence[TaskCard], source: str | None, console: Console) -> None:
+    """Prints a line a task; with a data source also which languages can be trained in and scored from it."""
+    origin = data.origin(source) if source is not None else None
+    columns = ["task", "family", "metric", "protocol", "languages", "licence"]
+    table = _table([*columns, f"can be scored from {origin}"] if origin else columns)
+    for card in cards:
+        licence = str(card.about.get("licence", ""))
+        row = [card.name, card.family, card.metric, card.protocol, " ".join(card.languages), licence]
+        if origin:
+            ready = [code for code in card.languages if data.availability(card, "eval", code, origin) is None]
+            row.append(f"{len(ready)} of {len(card.languages)}{_untrainable(card, origin)}")
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _untrainable(card: TaskCard, origin: data.Origin) -> str:
+    if not card.train:
+        return ""
+    reasons = [data.availability(card, "train", code, origin) for code in ("en", *card.languages)]
+    return "" if None in reasons else f"; {reasons[0]}"
+
+
+def show_models(results: Path, console: Console) -> None:
+    """Prints a line a model: what it is, how large, and why it cannot be used here, if so."""
+    table = _table(["model", "kind", "size", "objectives", "parameters", "without embeddings", "here"])
+    known = models.available(results)
+    teachers = [encoder for encoder in models.teachers(results) if encoder not in known]
+    for encoder in [*known, *teachers]:
+        about = encoder.about
+        counts = [f"{about[k]:,}" if k in about else "" for k in ("parameters", "parameters_without_embeddings")]
+        size = str(about.get("size", about.get("note", "")))
+        row = [encoder.name, encoder.kind, size, str(about.get("objectives", "")), *counts, encoder.reason or "yes"]
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def show_plan(planned: Sequence[Planned], console: Console) -> None:
+    """Prints what a sweep would do, a line for each task, model and training, seeds gathered."""
+    table = _table(["task", "model", "protocol", "trained on", "seeds", "scored in", "not available"])
+    seeds: dict[tuple[str, str, tuple[str, ...]], list[Planned]] = {}
+    for item in planned:
+        seeds.setdefault((item.job.task, item.job.model, item.job.train_languages), []).append(item)
+    for (task, model, trained), items in seeds.items():
+        first = items[0]
+        missing = "; ".join(f"{n} × {reason}" if n > 1 else reason for reason, n in _counted(first).items())
+        row = [task, model, first.job.protocol, " ".join(trained), " ".join(str(i.job.seed) for i in items)]
+        table.add_row(*map(Text, [*row, " ".join(first.languages), missing]))
+    console.print(table)
+    jobs = [item for item in planned if item.languages]
+    console.print(f"{len(jobs)} fine-tunings, {sum(len(i.languages) for i in jobs)} records", highlight=False)
+
+
+def _counted(item: Planned) -> dict[str, int]:
+    kinds: dict[str, int] = {}
+    for code, reason in item.missing.items():
+        general = reason.replace(f" {code} ", " … ").replace(f"'{code}'", "'…'").replace(f"/{code} ", "/… ")
+        kinds[general] = kinds.get(general, 0) + 1
+    return kinds
+
+
+def _table(columns: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(Text(column), overflow="fold")
+    return table

@@ -1,0 +1,181 @@
+"""Tables -> terminal, Markdown, CSV, JSON. The only place where fractions become points (x 100).
+
+Text formats are the same bytes everywhere: no dates, no widths taken from the environment, "\\n" line ends.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from unibench.errors import UnknownName
+from unibench.tables import Column, Entry, Kind, Table, Value
+
+Format = Literal["markdown", "csv", "json"]
+
+UNKNOWN = "–"
+UNITS: dict[Kind, str] = {
+    "text": "",
+    "count": "",
+    "score": "points (x 100)",
+    "difference": "points (x 100)",
+    "relative": "percent",
+    "ratio": "ratio",
+    "p": "probability",
+}
+PERCENT: frozenset[Kind] = frozenset({"score", "difference", "relative"})
+
+
+def render(tables: Iterable[Table], format: str) -> str:
+    """Returns the tables as text in one of FORMATS, ending in a newline; raises UnknownName for another format."""
+    if format not in FORMATS:
+        raise UnknownName("format", format, FORMATS, "unibench.render")
+    return FORMATS[format](list(tables))
+
+
+def show(tables: Iterable[Table], console: Console) -> None:
+    """Prints the tables to a rich console, at its width."""
+    for table in tables:
+        out = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in table.columns:
+            out.add_column(Text(column.name), justify="left" if column.kind == "text" else "right", overflow="fold")
+        for row in table.rows:
+            out.add_row(*(Text(_cell(value, column)) for value, column in zip(row, table.columns, strict=True)))
+        console.print(out)
+        for note in table.footnotes:
+            console.print(Text(note, style="dim"))
+        console.print()
+
+
+def _markdown(tables: Sequence[Table]) -> str:
+    parts = []
+    for table in tables:
+        lines = [f"## {_escape(table.title)}", ""]
+        lines.append(_line(_escape(column.name) for column in table.columns))
+        lines.append(_line("---" if column.kind == "text" else "---:" for column in table.columns))
+        for row in table.rows:
+            lines.append(_line(_escape(_cell(v, column)) for v, column in zip(row, table.columns, strict=True)))
+        if table.footnotes:
+            lines += ["", *(f"- {_escape(note)}" for note in table.footnotes)]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _csv(tables: Sequence[Table]) -> str:
+    """One block a table, parted by an empty line: `# title`, the heading, the rows, and `# note` lines.
+
+    A number with an interval takes three columns, and marks a fourth; what isn't known or doesn't apply is empty.
+    """
+    blocks = []
+    for table in tables:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        out.write(f"# {_one_line(table.title)}\n")
+        spread = [[row[i] for row in table.rows if isinstance(row[i], Entry)] for i in range(len(table.columns))]
+        marked = [any(isinstance(v, Entry) and v.marks for v in values) for values in spread]
+        heading: list[str] = []
+        for column, entries, marks in zip(table.columns, spread, marked, strict=True):
+            heading.append(column.name)
+            heading += [f"{column.name} {part}" for part in _parts(bool(entries), marks)]
+        writer.writerow(heading)
+        for row in table.rows:
+            line: list[str | int | float | None] = []
+            for value, column, entries, marks in zip(row, table.columns, spread, marked, strict=True):
+                entry = value if isinstance(value, Entry) else None
+                line.append(_number(value.value if isinstance(value, Entry) else value, column))
+                bounds = [_number(entry.low, column), _number(entry.high, column)] if entry else [None, None]
+                line += (bounds if entries else []) + (["".join(entry.marks) if entry else None] if marks else [])
+            writer.writerow(line)
+        for note in table.footnotes:
+            out.write(f"# {_one_line(note)}\n")
+        blocks.append(out.getvalue())
+    return "\n".join(blocks)
+
+
+def _json(tables: Sequence[Table]) -> str:
+    plain = [
+        {
+            "title": table.title,
+            "columns": [{"name": c.name, "kind": c.kind, "unit": UNITS[c.kind]} for c in table.columns],
+            "rows": [[_plain(v, c) for v, c in zip(row, table.columns, strict=True)] for row in table.rows],
+            "footnotes": list(table.footnotes),
+        }
+        for table in tables
+    ]
+    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"markdown": _markdown, "csv": _csv, "json": _json}
+
+
+def _cell(value: Value, column: Column) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Entry):
+        return _figure(float(value), column.kind)
+    text = _figure(value.value, column.kind)
+    if not (math.isnan(value.low) or math.isnan(value.high)):
+        text += f" [{_figure(value.low, column.kind)}, {_figure(value.high, column.kind)}]"
+    return " ".join([text, *value.marks])
+
+
+def _figure(value: float, kind: Kind) -> str:
+    if math.isnan(value):
+        return UNKNOWN
+    if kind == "p":
+        return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+    if kind == "count":
+        return f"{value:.0f}"
+    if kind == "ratio":
+        return f"{value:.3f}"
+    if kind == "score":
+        return f"{100 * value:.1f}"
+    if kind in ("difference", "relative"):
+        return f"{100 * value:+.1f}"
+    return f"{value:g}"
+
+
+def _number(value: str | int | float | None, column: Column) -> str | int | float | None:
+    """A value as a program reads it: scaled like everywhere, 6 decimals, None for what isn't known."""
+    if not isinstance(value, float):
+        return value if not isinstance(value, int) or column.kind not in PERCENT else value * 100
+    if math.isnan(value):
+        return None
+    return round(100 * value if column.kind in PERCENT else value, 6)
+
+
+def _plain(value: Value, column: Column) -> Any:
+    if not isinstance(value, Entry):
+        return _number(value, column)
+    low, high = _number(value.low, column), _number(value.high, column)
+    return {"value": _number(value.value, column), "low": low, "high": high, "marks": list(value.marks)}
+
+
+def _parts(interval: bool, marks: bool) -> list[str]:
+    return (["low", "high"] if interval else []) + (["marks"] if marks else [])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _escape(text: str) -> str:
+    """Markdown in one line: a bar would end the cell, a star start a style, "<" before a letter a tag."""
+    return re.sub(r"[\\|*`]|<(?=[A-Za-z/!?])", r"\\\g<0>", _one_line(text))

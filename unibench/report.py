@@ -1,0 +1,142 @@
+"""Records -> tables. Pure: the same records give the same tables, and a filter of the view moves no number.
+
+Records are first parted by setting (protocol, training languages, limits, origin, recipe), for scores of different
+settings don't compare; inside a setting everything must come from the same card, data and model, or is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from unibench import metrics, tables
+from unibench.compare import Comparison, compare
+from unibench.errors import DataError, StaleRecord, UnknownName, UserError
+from unibench.footnotes import footer
+from unibench.metrics import Array
+from unibench.pairing import SCRATCH, Cell
+from unibench.settings import by_setting, file_of, refuse_mixtures
+from unibench.store import RunRecord
+from unibench.tables import Column, Entry, Table
+
+__all__ = ["Column", "Comparison", "Entry", "Table", "choose_baseline", "leaderboard"]
+
+# named baselines from the best known to the least, the untrained encoder last: any trained one says more
+BASELINE_ORDER = ("mbert", "distilmbert", "xlm-r-base", "mminilm-l12", SCRATCH)
+
+
+def leaderboard(
+    records: Iterable[RunRecord],
+    *,
+    baseline: str | None = None,
+    tasks: Sequence[str] = (),
+    languages: Sequence[str] = (),
+    models: Sequence[str] = (),
+    resamples: int = 10_000,
+) -> list[Table]:
+    """Returns, for each setting, a leaderboard, a table per task and the list of what is missing with its reasons.
+
+    `records` hold their units. `baseline` None chooses one in each setting. `tasks`, `languages` and `models` only
+    narrow the view: every mean and every adjusted p is that of all records (empty: show all). `resamples` is at least
+    the number of bootstrap samples and permutations. Raises UserError when there are no records, UnknownName for a
+    filter or baseline that no record has, StaleRecord for records that may not share a table.
+    """
+    everything = list(records)
+    if not everything:
+        raise UserError("no records to report; run `unibench run` first, or point --results at a folder that has some")
+    for kind, wanted, known in (
+        ("task", tasks, {r.job.task for r in everything}),
+        ("language", languages, {r.language for r in everything}),
+        ("model", [*models, *([baseline] if baseline else [])], {r.job.model for r in everything}),
+    ):
+        for asked in wanted:
+            if asked not in known:
+                raise UnknownName(kind, asked, known, "the results")
+    out: list[Table] = []
+    for setting, group in by_setting(everything).items():
+        ok = [record for record in group if record.status == "ok"]
+        refuse_mixtures(ok)
+        name, why = choose_baseline(group, baseline)
+        found = compare(_cells(ok), baseline=name, signature=setting, resamples=resamples)
+        shown = [t for t in sorted({r.job.task for r in ok}) if not tasks or t in tasks]
+        seen = set(models or {r.job.model for r in group}) | ({name} if name else set())
+        if shown:
+            table = tables.leaderboard_table(found, f"Leaderboard: {setting}", shown, seen)
+            notes = footer(found, ok, name, why, narrowed=bool(tasks or languages or models))
+            out.append(_with_notes(table, notes))
+        for task in shown:
+            split = "/".join(sorted({r.split for r in ok if r.job.task == task and r.split}))
+            title = f"{task}: {setting}" + (f", {split} split" if split else "")
+            out.append(tables.task_table(found, title, task, seen, set(languages) or None))
+        gaps = [r for r in group if r.status != "ok" and (not tasks or r.job.task in tasks)]
+        gaps = [r for r in gaps if r.job.model in seen and (not languages or r.language in languages)]
+        missing = tables.gaps_table(gaps, f"Missing: {setting}")
+        if missing:
+            note = () if ok else ("Nothing in this setting succeeded, so there is nothing to compare.",)
+            out.append(_with_notes(missing, note))
+    return out
+
+
+def choose_baseline(records: Iterable[RunRecord], wanted: str | None = None) -> tuple[str | None, str]:
+    """Returns the model that the others are compared with, and why it.
+
+    `wanted` if given; else a model trained here with masked language modelling alone, beside one of the same size that
+    was trained with more; else the first of BASELINE_ORDER that has scores; else (None, reason).
+    Raises UnknownName when no record is of the model wanted.
+    """
+    records = list(records)
+    names = {record.job.model for record in records}
+    if wanted is not None:
+        if wanted not in names:
+            raise UnknownName("model", wanted, names, "the results")
+        return wanted, "as asked"
+    cells: dict[str, int] = {}
+    made: dict[str, tuple[str, str]] = {}
+    for record in records:
+        if record.status == "ok":
+            cells[record.job.model] = cells.get(record.job.model, 0) + 1
+            extra = record.provenance.extra if record.provenance is not None else {}
+            if extra.get("size") and extra.get("objectives"):
+                made[record.job.model] = (str(extra["size"]), str(extra["objectives"]))
+    siblings = {
+        model: next(s for s, objectives in sorted(made.values()) if s == size and objectives != "mlm")
+        for model, (size, what) in made.items()
+        if what == "mlm" and any(s == size and objectives != "mlm" for s, objectives in made.values())
+    }
+    if siblings:
+        model = min(siblings, key=lambda m: (-cells[m], m))
+        return model, f"same size ({siblings[model]}) as a model trained here, masked language modelling alone"
+    for model in BASELINE_ORDER:
+        if model in cells:
+            return model, "the first available of " + ", ".join(BASELINE_ORDER)
+    return None, "none of " + ", ".join(BASELINE_ORDER) + " has scores; name one with --baseline"
+
+
+def _cells(records: Iterable[RunRecord]) -> list[Cell]:
+    units: dict[tuple[str, str], dict[str, dict[int, Array]]] = {}
+    sample: dict[tuple[str, str], RunRecord] = {}
+    for record in records:
+        key = (record.job.task, record.language)
+        before = sample.setdefault(key, record)
+        if record.groups != before.groups or record.metric != before.metric:
+            raise StaleRecord(f"{file_of(record)} and {file_of(before)} differ in their groups or metric; run again")
+        units.setdefault(key, {}).setdefault(record.job.model, {})[record.job.seed] = _columns(record)
+    return [
+        Cell(task=task, language=language, metric=sample[task, language].metric, groups=sample[task, language].groups,
+             parallel=sample[task, language].parallel, units=units[task, language])
+        for task, language in units
+    ]  # fmt: skip
+
+
+def _columns(record: RunRecord) -> Array:
+    names = metrics.lookup(record.metric).unit_names
+    if record.units is None:
+        raise ValueError(f"{file_of(record)} came without its units; load it with units=True")
+    if not set(names) <= set(record.unit_names):
+        raise DataError(f"{file_of(record)} has units {record.unit_names}; {record.metric} needs {names}; run again")
+    return np.asarray(record.units, dtype=np.float64)[:, [record.unit_names.index(name) for name in names]]
+
+
+def _with_notes(table: Table, notes: Iterable[str]) -> Table:
+    return Table(title=table.title, columns=table.columns, rows=table.rows, footnotes=(*table.footnotes, *notes))

@@ -1,0 +1,195 @@
+"""Comparisons -> tables: what a reader sees, still as numbers. Renderers know nothing but the types at the top."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from unibench.compare import Comparison, Comparisons
+from unibench.pairing import NAN
+from unibench.store import RunRecord
+
+Kind = Literal["text", "count", "score", "difference", "relative", "ratio", "p"]
+
+PARTIAL, AT_CHANCE, SEEDS_DIFFER, UNDEFINED = "†", "≈", "*", "‡"
+LEGEND = {
+    PARTIAL: "† a mean over fewer cells than the baseline has, so not comparable with the others: see cells.",
+    AT_CHANCE: "≈ not above chance: the score's interval (for a mean: of at least one language) reaches the floor.",
+    SEEDS_DIFFER: "* the models' seeds differ here; each is compared on the seeds it shares with the baseline.",
+    UNDEFINED: "‡ undefined: no examples, or a correlation with constant predictions.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A heading, and the unit of the numbers below it: fractions (score, difference, relative), p, ratio or count."""
+
+    name: str
+    kind: Kind = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One number with its 95 % interval (nan: none) and the marks that footnotes explain."""
+
+    value: float
+    low: float = NAN
+    high: float = NAN
+    marks: tuple[str, ...] = ()
+
+
+Value = str | int | float | Entry | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table as data. None is "doesn't apply"; nan is "can't be known", which a footnote explains."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    footnotes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"{self.title!r} has {len(self.columns)} columns, a row has {len(row)}: {row!r}")
+
+
+def leaderboard_table(found: Comparisons, title: str, tasks: Sequence[str], models: Collection[str]) -> Table:
+    """Returns one row a model: overall against the baseline, then its mean score in each of `tasks`.
+
+    Whole rows first, by relative improvement, then by difference; models that lack cells of the baseline after them.
+    """
+    overall = {row.model: row for row in found.rows if row.task is None and row.model in models}
+    means = {(row.task, row.model): row for row in found.rows if row.task is not None and row.language is None}
+    chance = {(row.task, row.model) for row in found.rows if row.language is not None and not row.above_floor}
+    metric = {task: row.metric for (task, _), row in means.items() if task is not None}
+    columns = (
+        Column(name="model"),
+        Column(name="RI %", kind="relative"),
+        Column(name="Δ", kind="difference"),
+        Column(name="ratio of means", kind="ratio"),
+        Column(name="p adjusted", kind="p"),
+        Column(name="cells"),
+        *(Column(name=f"{task} {metric.get(task, '')}".strip(), kind="score") for task in tasks),
+    )
+
+    def order(model: str) -> tuple[bool, bool, float, float, str]:
+        row = overall.get(model)
+        if row is None:
+            return True, True, 0.0, 0.0, model
+        return row.cells < row.cells_wanted, False, _last(row.relative_improvement), _last(row.delta), model
+
+    rows: list[tuple[Value, ...]] = []
+    everyone = overall.keys() | {m for _, m in means if m in models}
+    for model in sorted(everyone, key=lambda m: (m != _baseline(found), *order(m))):
+        row = overall.get(model)
+        scores = tuple(_score(mean, (task, model) in chance) if (mean := means.get((task, model))) else None
+                       for task in tasks)  # fmt: skip
+        cells = f"{row.cells}/{row.cells_wanted}" if row else ""
+        if row is None or not row.baseline or model == row.baseline:
+            rows.append((model, "baseline" if row and row.baseline else None, None, None, None, cells, *scores))
+            continue
+        marks = (PARTIAL,) if row.cells < row.cells_wanted else ()
+        rows.append((
+            model, _entry(row.relative_improvement, row.ri_low, row.ri_high, marks),
+            _entry(row.delta, row.ci_low, row.ci_high, marks), row.ratio, row.p_adjusted, cells, *scores,
+        ))  # fmt: skip
+    return Table(title=title, columns=columns, rows=tuple(rows), footnotes=legend(rows))
+
+
+def task_table(
+    found: Comparisons, title: str, task: str, models: Collection[str], languages: Collection[str] | None
+) -> Table:
+    """Returns one row a language and model, the baseline first, with the mean over all languages on top."""
+    shown = [row for row in found.rows if row.task == task and row.model in models]
+    shown = [row for row in shown if languages is None or row.language is None or row.language in languages]
+    seeds: dict[str | None, set[tuple[int, ...]]] = {}
+    for row in shown:
+        seeds.setdefault(row.language, set()).add(row.seeds)
+    columns = (
+        Column(name="language"),
+        Column(name="model"),
+        Column(name="score", kind="score"),
+        Column(name="chance floor", kind="score"),
+        Column(name="above chance"),
+        Column(name="Δ", kind="difference"),
+        Column(name="RI %", kind="relative"),
+        Column(name="p", kind="p"),
+        Column(name="p adjusted", kind="p"),
+        Column(name="n", kind="count"),
+        Column(name="seeds", kind="text"),
+    )
+    rows: list[tuple[Value, ...]] = []
+    for row in sorted(shown, key=lambda r: (r.language is not None, r.language or "", r.model != r.baseline, r.model)):
+        cell = row.language is not None
+        compared = row.baseline is not None and row.model != row.baseline
+        rows.append((
+            row.language or f"mean of {row.cells}", row.model, _score(row, cell and not row.above_floor),
+            row.floor if cell else None, ("yes" if row.above_floor else "no") if cell else None,
+            _entry(row.delta, row.ci_low, row.ci_high) if compared else None,
+            _entry(row.relative_improvement, row.ri_low, row.ri_high) if compared else None,
+            row.p if compared else None, row.p_adjusted if compared else None, row.n,
+            " ".join(map(str, row.seeds)) + (SEEDS_DIFFER if len(seeds[row.language]) > 1 else ""),
+        ))  # fmt: skip
+    return Table(title=title, columns=columns, rows=tuple(rows), footnotes=legend(rows))
+
+
+def gaps_table(records: Iterable[RunRecord], title: str) -> Table | None:
+    """Returns what is missing and why, equal reasons gathered; None when nothing failed or was out of reach."""
+    languages: dict[tuple[str, str, str, str], set[str]] = {}
+    seeds: dict[tuple[str, str, str, str], set[int]] = {}
+    for record in records:
+        key = (record.job.task, record.job.model, record.status, record.reason)
+        languages.setdefault(key, set()).add(record.language)
+        seeds.setdefault(key, set()).add(record.job.seed)
+    alike: dict[tuple[str, str, str, tuple[str, ...], tuple[int, ...]], list[str]] = {}
+    for (task, model, status, reason), found in sorted(languages.items()):
+        numbers = tuple(sorted(seeds[task, model, status, reason]))
+        alike.setdefault((task, status, reason, tuple(sorted(found)), numbers), []).append(model)
+    if not alike:
+        return None
+    columns = tuple(map(_text, ("task", "model", "status", "reason", "languages", "which", "seeds")))
+    rows = tuple(
+        (task, ", ".join(models), status, reason, str(len(found)), " ".join(found), " ".join(map(str, numbers)))
+        for (task, status, reason, found, numbers), models in alike.items()
+    )
+    return Table(title=title, columns=columns, rows=rows)
+
+
+def legend(rows: Iterable[Sequence[Value]]) -> tuple[str, ...]:
+    """Returns the explanation of every mark that occurs in these rows, and of nan."""
+    values = [value for row in rows for value in row]
+    marks = {mark for value in values if isinstance(value, Entry) for mark in value.marks}
+    if any(isinstance(value, str) and value.endswith(SEEDS_DIFFER) for value in values):
+        marks.add(SEEDS_DIFFER)
+    unknown = any(math.isnan(v.value if isinstance(v, Entry) else v) for v in values if isinstance(v, float | Entry))
+    note = "– not known: nothing to compare with, or the cell is left out for a reason named under the leaderboard."
+    return tuple(text for mark, text in LEGEND.items() if mark in marks) + ((note,) if unknown else ())
+
+
+def _text(name: str) -> Column:
+    return Column(name=name)
+
+
+def _entry(value: float, low: float, high: float, marks: tuple[str, ...] = ()) -> Entry:
+    return Entry(value=value, low=low, high=high, marks=marks)
+
+
+def _score(row: Comparison, at_chance: bool) -> Entry:
+    marks = (UNDEFINED,) if math.isnan(row.score) else (AT_CHANCE,) if at_chance else ()
+    if row.language is None and row.cells < row.cells_wanted:
+        marks = (*marks, PARTIAL)
+    return Entry(value=row.score, low=row.score_low, high=row.score_high, marks=marks)
+
+
+def _baseline(found: Comparisons) -> str | None:
+    return next((row.baseline for row in found.rows), None)
+
+
+def _last(value: float) -> float:
+    """A descending sort key that puts nan at the end."""
+    return math.inf if math.isnan(value) else -value

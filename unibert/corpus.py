@@ -1,0 +1,163 @@
+"""Where text comes from -> clean, deduplicated lines, language by language.
+
+Nothing is kept in memory but one language's line hashes. A corpus has an identity: a hash of its content and of the
+languages chosen, which names the vocabulary and the shards made from it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import unicodedata
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+import zstandard
+
+from unibert.errors import UserError
+
+SUFFIXES = (".txt", ".txt.zst", ".txt.gz")
+MIN_CHARACTERS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """Raw lines by language. `read(language)` starts afresh at each call; `identity` is hex sha256."""
+
+    name: str
+    languages: tuple[str, ...]
+    identity: str
+    read: Callable[[str], Iterator[str]]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What cleaning did to one language; lines and characters."""
+
+    lines_read: int = 0
+    too_short: int = 0
+    duplicates: int = 0
+    lines_kept: int = 0
+    characters_kept: int = 0
+    heldout_lines: int = 0
+    tokens: dict[str, int] = field(default_factory=dict)
+
+
+def from_folder(folder: Path, languages: tuple[str, ...] | None = None) -> Corpus:
+    """Returns the corpus of a folder of `LANG.txt`, `LANG.txt.zst` or `LANG.txt.gz`; None takes every language there.
+
+    Raises UserError for a folder without such files, a language without a file or with two, or an empty file.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}; --corpus takes a folder of LANG.txt, LANG.txt.zst or LANG.txt.gz files")
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        suffix = next((s for s in SUFFIXES if path.name.endswith(s)), None)
+        if suffix is None:
+            continue
+        language = path.name.removesuffix(suffix)
+        if language in files:
+            raise UserError(f"{folder} has both {files[language].name} and {path.name}; keep one of them")
+        files[language] = path
+    if not files:
+        raise UserError(f"{folder} holds no LANG.txt, LANG.txt.zst or LANG.txt.gz file")
+    chosen = tuple(sorted(files)) if languages is None else tuple(dict.fromkeys(languages))
+    for language in chosen:
+        if language not in files:
+            close = get_close_matches(language, files, n=1)
+            hint = (
+                f"did you mean {close[0]!r}?" if close else f"there are {len(files)}: {', '.join(list(files)[:12])} …"
+            )
+            raise UserError(f"no language {language!r} in {folder}; {hint}")
+        if files[language].stat().st_size == 0:
+            raise UserError(f"{files[language]} is empty; remove it or leave {language!r} out of --languages")
+    digest = hashlib.sha256()
+    for language in sorted(chosen):
+        digest.update(f"{language}\0".encode())
+        with files[language].open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return Corpus(
+        name=folder.name, languages=chosen, identity=digest.hexdigest(), read=lambda code: _lines(files[code])
+    )
+
+
+def from_iterable(lines: Mapping[str, Iterable[str]], name: str = "iterable") -> Corpus:
+    """Returns a corpus of lines held by the caller; each value must be iterable more than once (a list, say)."""
+    digest = hashlib.sha256()
+    for language in sorted(lines):
+        if iter(lines[language]) is lines[language]:
+            raise UserError(f"the lines of {language!r} can be read only once; pass a list")
+        digest.update(f"{language}\0".encode())
+        for line in lines[language]:
+            digest.update(line.encode() + b"\n")
+    return Corpus(name=name, languages=tuple(lines), identity=digest.hexdigest(), read=lambda code: iter(lines[code]))
+
+
+def clean(lines: Iterable[str], counts: Counts) -> Iterator[str]:
+    """Yields NFC lines without control characters, each once, of at least MIN_CHARACTERS; counts what it drops."""
+    seen: set[bytes] = set()
+    for raw in lines:
+        counts.lines_read += 1
+        line = unicodedata.normalize("NFC", raw)
+        # Cc are control characters; Cf (joiners, direction marks) stay: Persian and Indic spelling needs them.
+        line = "".join(c if unicodedata.category(c) != "Cc" else " " for c in line) if not line.isprintable() else line
+        line = " ".join(line.split())
+        if len(line) < MIN_CHARACTERS:
+            counts.too_short += 1
+            continue
+        key = hashlib.blake2b(line.encode(), digest_size=8).digest()
+        if key in seen:
+            counts.duplicates += 1
+            continue
+        seen.add(key)
+        counts.lines_kept += 1
+        counts.characters_kept += len(line)
+        yield line
+
+
+def is_heldout(line: str, share: float = 0.02) -> bool:
+    """Returns whether a line is kept for evaluation: by its own hash, so that no order or seed can move it."""
+    value = int.from_bytes(hashlib.blake2b(line.encode(), digest_size=8, person=b"heldout").digest(), "big")
+    return value < share * 2**64
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """Yields the decompressed bytes of a file; EOFError where a compressed one ends early."""
+    if not path.name.endswith(".zst"):
+        with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                yield chunk
+        return
+    # zstandard's stream reader ends quietly on a truncated frame, so frames are followed by hand.
+    with path.open("rb") as file:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        while chunk := file.read(1 << 18):
+            while chunk:
+                if frame.eof:
+                    frame = zstandard.ZstdDecompressor().decompressobj()
+                yield frame.decompress(chunk)
+                chunk = frame.unused_data
+        if not frame.eof:
+            raise EOFError("the last zstd frame is incomplete")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    number, rest = 0, b""
+    try:
+        for chunk in _chunks(path):
+            *whole, rest = (rest + chunk).split(b"\n")
+            for raw in whole:
+                number += 1
+                yield raw.decode("utf-8")
+        if rest:
+            number += 1
+            yield rest.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}, line {number} is not UTF-8 ({error.reason} at byte {error.start}); convert the file"
+        ) from None
+    except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, zlib.error) as error:
+        raise UserError(f"{path} is truncated or corrupt after line {number} ({error}); fetch it again") from None

@@ -1,0 +1,279 @@
+"""corpus -> tokenizer -> shards -> teacher -> fit -> probe -> export, in one resumable call.
+
+Under a results folder: `tokenizers/`, `shards/` (both named by hashes and shared by every size), `training/NAME/` (a
+run's state) and `models/NAME/` (its export, which appears whole or not at all).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unibert import checkpoint, evaluate, probe, shards, tokenizer
+from unibert.config import PRESETS, Distill, TrainConfig, from_plain, to_plain
+from unibert.corpus import Corpus
+from unibert.errors import UserError
+from unibert.manifest import exported, read_manifest, write_text
+from unibert.model import parameter_counts
+from unibert.request import Request
+from unibert.train import Notify, Trainer, fit
+
+SIZES = tuple(PRESETS)  # from large to small
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+
+
+def pretrain(request: Request, *, device: str, notify: Notify) -> Path:
+    """Trains, or resumes, or returns at once what is already trained; returns the exported model's folder."""
+    done = read_manifest(request.out)
+    if done is not None:
+        _refuse_other(request, done)
+        notify({"event": "note", "text": f"{request.out} is already trained; nothing to do"})
+        return request.out
+    if request.out.exists():
+        raise UserError(f"{request.out} exists and was not written by unibench train; choose another --name")
+    vocabulary = prepare_tokenizer(request, notify)
+    folder = prepare_shards(request.corpus, vocabulary, request.results, notify)
+    request.work.mkdir(parents=True, exist_ok=True)
+    config, teacher = _with_teacher(request, vocabulary, folder, device, notify)
+    trainer = fit(
+        config, shard_folder=folder, tokenizer_folder=vocabulary, work=request.work, device=device, notify=notify
+    )
+    notify({"event": "note", "text": "measuring the trained encoder on held-out text"})
+    manifest = _manifest(request, trainer, folder, vocabulary, teacher)
+    curve = (request.work / "metrics.jsonl").read_text()
+    out = checkpoint.export(
+        trainer.model, vocabulary, request.out, manifest, card(manifest), extra={"metrics.jsonl": curve}
+    )
+    (request.work / checkpoint.STATE).unlink(missing_ok=True)
+    return out
+
+
+def prepare_tokenizer(request: Request, notify: Notify) -> Path:
+    """Returns the folder of the run's vocabulary, training it on first use: one per corpus, languages and size."""
+    if request.tokenizer != "auto":
+        named = request.results / "models" / request.tokenizer
+        folder = named if named.is_dir() else Path(request.tokenizer)
+        tokenizer.load(folder)
+        return folder
+    folder = request.results / "tokenizers" / f"{request.corpus.identity[:12]}-{request.vocab_size}"
+    if not (folder / "tokenizer.json").is_file():
+        notify({"event": "note", "text": f"training a vocabulary of {request.vocab_size:,} pieces (once per corpus)"})
+        trained = tokenizer.train(request.corpus, request.vocab_size, alpha=request.config.sampling_alpha)
+        tokenizer.save(trained, folder, positions=request.config.model.positions)
+    return folder
+
+
+def prepare_shards(corpus: Corpus, vocabulary: Path, results: Path, notify: Notify) -> Path:
+    """Returns the folder of the corpus's token shards under this vocabulary, writing it on first use."""
+    folder = results / "shards" / f"{corpus.identity[:12]}-{tokenizer.fingerprint(vocabulary)[:12]}"
+    if not (folder / "manifest.json").is_file():
+        notify({"event": "note", "text": f"tokenising {len(corpus.languages)} languages (once per vocabulary)"})
+    return shards.build(corpus, tokenizer.load(vocabulary), folder)
+
+
+def _with_teacher(
+    request: Request, vocabulary: Path, folder: Path, device: str, notify: Notify
+) -> tuple[TrainConfig, dict[str, Any] | None]:
+    """Returns the config with its teacher and budget settled, and what to say of the teacher.
+
+    Decided once per run and stored: a resumed run has the teacher it began with.
+    """
+    if not request.distill:
+        return request.config, None
+    path = request.work / "teacher.json"
+    if path.exists():
+        stored = json.loads(path.read_text())
+        asked, chosen = stored["asked"], stored["chosen"]
+        if asked != request.teacher:
+            raise UserError(f"{request.work} was begun with --teacher {asked}; give the same, or another --name")
+    else:
+        chosen = _choose_teacher(request, vocabulary, folder, device, notify)
+        write_text(path, json.dumps({"asked": request.teacher, "chosen": chosen}, indent=1) + "\n")
+    notify({"event": "note", "text": chosen["why"]})
+    config = request.config
+    if chosen["halved"]:
+        config = _half(config)
+    if chosen["folder"] is not None:
+        settings = request.distill_settings or Distill(teacher="")
+        config = replace(config, distill=replace(settings, teacher=chosen["folder"]))
+    return config, chosen
+
+
+def _choose_teacher(request: Request, vocabulary: Path, folder: Path, device: str, notify: Notify) -> dict[str, Any]:
+    if request.teacher == "none":
+        return {"folder": None, "halved": False, "why": "no teacher, as asked: trained without distillation"}
+    if request.teacher != "auto":
+        named = request.results / "models" / request.teacher
+        path = named if named.is_dir() else Path(request.teacher)
+        if not (path / "tokenizer.json").is_file():
+            raise UserError(f"no teacher {request.teacher!r}: neither {named} nor {path} holds a model and tokenizer")
+        if tokenizer.fingerprint(path) != tokenizer.fingerprint(vocabulary):
+            raise UserError(
+                f"teacher {path} has another vocabulary than this run: soft targets need the same one; "
+                f"add --tokenizer {path} or choose another teacher"
+            )
+        return {"folder": str(path), "halved": False, "why": f"teacher {path}, as asked"}
+    bar, bar_name = _sibling_loss(request, folder)
+    known = _best_teacher(request, folder, bar)
+    if known:
+        return {"folder": str(request.results / "models" / known), "halved": False, "why": f"teacher {known}, found"}
+    larger = SIZES[: SIZES.index(request.size)]
+    if not larger:
+        return {"folder": None, "halved": False, "why": f"no size above {request.size} to teach it: no distillation"}
+    name = f"teacher-{larger[-1]}-{request.name}"
+    notify({"event": "note", "text": f"no teacher found: training {name} within half of the budget"})
+    teaching = replace(
+        request,
+        name=name,
+        size=larger[-1],
+        config=replace(_half(request.config), model=PRESETS[larger[-1]], adversary=None, distill=None, peak_lr=None),
+        distill=False,
+        tokenizer=str(vocabulary),
+        is_teacher=True,
+    )
+    pretrain(teaching, device=device, notify=notify)
+    manifest = read_manifest(teaching.out)
+    assert manifest is not None
+    loss = manifest["heldout"]["mlm"]["mean"]
+    if bar is not None and loss >= bar:
+        why = f"{name} reached {loss:.2f} nats, no better than {bar_name}'s {bar:.2f}: trained without distillation"
+        return {"folder": None, "halved": True, "why": why}
+    return {"folder": str(teaching.out), "halved": True, "why": f"teacher {name}, trained within half of the budget"}
+
+
+def _sibling_loss(request: Request, folder: Path) -> tuple[float | None, str]:
+    """Returns the held-out loss a teacher must beat: of the best mlm-only model of the student's size, if any."""
+    found = [
+        (manifest["heldout"]["mlm"]["mean"], name)
+        for name, manifest in exported(request.results)
+        if manifest["shards"] == folder.name and manifest["size"] == request.size and manifest["objectives"] == "mlm"
+    ]
+    return min(found) if found else (None, "")
+
+
+def _best_teacher(request: Request, folder: Path, bar: float | None) -> str | None:
+    """Returns the larger model of the same shards with the lowest held-out loss, if that beats `bar`."""
+    larger = SIZES[: SIZES.index(request.size)]
+    found = [
+        (manifest["heldout"]["mlm"]["mean"], name)
+        for name, manifest in exported(request.results)
+        if manifest["shards"] == folder.name and manifest["size"] in larger and not manifest["objectives"].count("dist")
+    ]
+    loss, name = min(found, default=(float("inf"), ""))
+    return name if name and (bar is None or loss < bar) else None
+
+
+def _half(config: TrainConfig) -> TrainConfig:
+    if config.budget_s is not None:
+        return replace(config, budget_s=config.budget_s / 2)
+    assert config.steps is not None
+    return replace(config, steps=max(1, config.steps // 2))
+
+
+def _refuse_other(request: Request, manifest: dict[str, Any]) -> None:
+    """A finished model of this name must be the one asked for."""
+    ours = {"size": request.size, "corpus_sha256": request.corpus.identity, "seed": request.config.seed}
+    ours["objectives"] = "+".join(request.config.objectives + (("distill",) if request.distill else ()))
+    theirs = {**manifest, "seed": manifest["config"]["seed"], "objectives": manifest["asked_objectives"]}
+    changed = sorted(name for name, value in ours.items() if theirs[name] != value)
+    if changed:
+        raise UserError(
+            f"{request.out} was trained with another {', '.join(changed)}; choose another --name or remove that folder"
+        )
+
+
+def _manifest(
+    request: Request, trainer: Trainer, folder: Path, vocabulary: Path, teacher: dict[str, Any] | None
+) -> dict[str, Any]:
+    config = trainer.config
+    heldout = evaluate.load_heldout(
+        folder,
+        config.languages,
+        vocab_size=trainer.vocab_size,
+        mask_rate=config.mask_rate,
+        max_tokens=config.model.positions,
+    )
+    losses = evaluate.heldout_loss(trainer.model, heldout, device=trainer.device, bf16=False)
+    baselines = evaluate.unigram_baselines(heldout, folder, trainer.batches.shares_L, trainer.vocab_size)
+    taught = None
+    if teacher is not None:
+        taught = dict(teacher)
+        cost = read_manifest(Path(teacher["folder"])) if teacher["folder"] else None
+        if cost is not None:
+            taught |= {key: cost[key] for key in ("size", "steps", "tokens", "seconds", "model_sha256")}
+    return {
+        "name": request.name,
+        "size": request.size,
+        "objectives": "+".join(config.objectives),
+        "asked_objectives": "+".join(request.config.objectives + (("distill",) if request.distill else ())),
+        "is_teacher": request.is_teacher,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "languages": list(config.languages),
+        "corpus": request.corpus.name,
+        "corpus_sha256": request.corpus.identity,
+        "tokenizer_sha256": tokenizer.fingerprint(vocabulary),
+        "vocab_size": trainer.vocab_size,
+        "shards": folder.name,
+        "config": to_plain(config),
+        "steps": trainer.step_number,
+        "tokens": trainer.tokens,
+        "seconds": round(trainer.seconds, 1),
+        "threads": torch.get_num_threads(),
+        "device": f"{trainer.device} ({platform.processor() or platform.machine()})",
+        "packages": {name: version(name) for name in PACKAGES},
+        "heldout": {"mlm": losses, **baselines},
+        "probe": probe.readability(trainer.model, heldout, device=trainer.device),
+        "adversary": _adversary_outcome(trainer),
+        "teacher": taught,
+        **parameter_counts(trainer.model),
+    }
+
+
+def _adversary_outcome(trainer: Trainer) -> dict[str, Any] | None:
+    if not trainer.adversary:
+        return None
+    return {
+        "backoff": trainer.adversary.backoff,
+        "reference": trainer.adversary.reference,
+        "discriminator_accuracy": trainer.last.get("disc_accuracy"),
+    }
+
+
+def card(manifest: dict[str, Any]) -> str:
+    """Returns the model card: what it is, what it was trained on, and what was measured; no claim beyond that."""
+    heldout, seen = manifest["heldout"], manifest["probe"]
+    config = from_plain(manifest["config"])
+    languages = "".join(f"\n- {code}" for code in sorted(manifest["languages"]) if len(code) in (2, 3))
+    teacher = f"\n- Teacher: {manifest['teacher']['why']}" if manifest["teacher"] else ""
+    return f"""---
+language:{languages}
+library_name: transformers
+pipeline_tag: fill-mask
+tags:
+- unibert
+- multilingual
+---
+# {manifest["name"]}
+
+A compact multilingual encoder ({manifest["size"]}: {config.model.layers} layers, width {config.model.width},
+{manifest["parameters"]:,} parameters, {manifest["parameters_without_embeddings"]:,} without embeddings).
+
+- Objectives: {manifest["objectives"]}{teacher}
+- Text: {manifest["corpus"]} (sha256 {manifest["corpus_sha256"][:16]}…), {len(manifest["languages"])} languages
+- Training: {manifest["steps"]:,} steps, {manifest["tokens"]:,} tokens, {manifest["seconds"]:,} s on
+  {manifest["device"]}, {manifest["threads"]} threads, {config.precision}, seed {config.seed}
+- Held-out masked-LM loss: {heldout["mlm"]["mean"]:.3f} nats (unigram {heldout["unigram"]:.3f}, unigram of the right
+  language {heldout["language_unigram"]:.3f})
+- A fresh linear probe reads the language from mean-pooled vectors with accuracy {seen["probe_accuracy"]:.3f} (chance
+  {seen["chance"]:.3f}); nearest neighbours share the language in {seen["same_language_neighbours"]:.3f} of cases;
+  effective rank {seen["effective_rank"]:.1f}
+
+All settings and hashes are in `unibert.json`, the curve in `metrics.jsonl`.
+"""
