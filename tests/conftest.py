@@ -68,10 +68,8 @@ def shared() -> Path:
     return SHARED
 
 
-@pytest.fixture
-def write_mirror(tmp_path: Path) -> Callable[..., Path]:
-    """Returns write(hub, {"config/split": rows}, readme=True) -> the mirror's root, tmp_path / "hub"."""
-    root = tmp_path / "hub"
+def mirror_at(root: Path) -> Callable[..., Path]:
+    """Returns write(hub, {"config/split": rows}, readme=True) -> root, which adds a dataset to the mirror at `root`."""
 
     def write(hub: str, splits: Mapping[str, Sequence[Mapping[str, Any]]], *, readme: bool = True) -> Path:
         import pyarrow as pa
@@ -94,6 +92,39 @@ def write_mirror(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return write
+
+
+@pytest.fixture
+def write_mirror(tmp_path: Path) -> Callable[..., Path]:
+    """Returns write(hub, {"config/split": rows}, readme=True) -> the mirror's root, tmp_path / "hub"."""
+    return mirror_at(tmp_path / "hub")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with a tiny encoder "first" and a larger "tutor", trained here. To be read, not written to."""
+    import tiny_runs
+
+    results = tmp_path_factory.mktemp("trained")
+    tiny_runs.train(tiny_runs.asked(results, "first", steps=100))
+    tiny_runs.train(tiny_runs.asked(results, "tutor", size="xsmall", width=128, steps=200, is_teacher=True))
+    return results
+
+
+@pytest.fixture
+def results(trained: Path, tmp_path: Path) -> Path:
+    """A results folder of the test's own, with the models of `trained`."""
+    return Path(shutil.copytree(trained, tmp_path / "results"))
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a mirror in hub/ and cards in tasks/: toy_nli (trained) and toy_sts (not). To be read only."""
+    import tiny_runs
+
+    folder = tmp_path_factory.mktemp("toys")
+    tiny_runs.write_toys(folder, mirror_at(folder / "hub"))
+    return folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

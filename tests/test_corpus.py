@@ -55,7 +55,7 @@ def test_an_unknown_language_is_named(tmp_path, languages, message):
 
 
 def test_folders_that_hold_no_corpus_are_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no LANG.txt"):
+    with pytest.raises(UserError, match=r"holds no LANG\.txt"):
         from_folder(tmp_path)
     with pytest.raises(UserError, match="no folder"):
         from_folder(tmp_path / "absent")

@@ -24,7 +24,7 @@ PLACES = ("Lima", "Oslo", "Кыив", "東京", "Kano", "صنعاء", "Graz", "B
 PEOPLE = ("Anna", "Юрий", "Chidi", "Mei", "Omar", "Priya", "Lars", "José")
 FILLER = ("river", "tree", "und", "или", "na", "blue", "seven", "the", "ya", "go")
 WORDS = (*PLACES, *PEOPLE, *FILLER)
-TOKENIZER = tokenizer_of("unigram", tuple(" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))) * 3)
+TOKENIZER = tokenizer_of("byte-level", tuple(" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))) * 3)
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 
 
@@ -38,22 +38,22 @@ def _pick(generator: np.random.Generator, words: tuple[str, ...], count: int) ->
 
 def _ner(generator: np.random.Generator) -> tuple[dict[str, Any], Any]:
     tokens, tags = [], []
-    for _ in range(generator.integers(2, 8)):
-        kind = generator.integers(0, 3)
+    for kind in generator.integers(0, 3, generator.integers(2, 6)):
         words, tag = ((FILLER, "O"), (PEOPLE, "PER"), (PLACES, "LOC"))[kind]
-        run = 1 if kind == 0 else 2
-        tokens += _pick(generator, words, run)
-        tags += ["O"] if kind == 0 else [f"B-{tag}", f"I-{tag}"]
-        tokens.append("go")
-        tags.append("O")
+        if tag == "O":
+            tokens += _pick(generator, words, 1)
+            tags += ["O"]
+        else:
+            tokens += _pick(generator, words[:4], 1) + _pick(generator, words[4:], 1)
+            tags += [f"B-{tag}", f"I-{tag}"]
     return {"tokens": tuple(tokens)}, tuple(tags)
 
 
 def _nli(generator: np.random.Generator) -> tuple[dict[str, Any], Any]:
     label = int(generator.integers(0, 3))
-    hypothesis = _pick(generator, FILLER[:7], int(generator.integers(1, 6)))
-    hypothesis.insert(int(generator.integers(0, len(hypothesis) + 1)), (PLACES[0], PEOPLE[0], "ya")[label])
-    return {"premise": " ".join(_pick(generator, FILLER[:7], 6)), "hypothesis": " ".join(hypothesis)}, label
+    telling = (PLACES, PEOPLE, FILLER[7:])[label]
+    hypothesis = _pick(generator, telling, 3) + _pick(generator, FILLER[:7], 1)
+    return {"premise": " ".join(_pick(generator, FILLER[:7], 3)), "hypothesis": " ".join(hypothesis)}, label
 
 
 def _qa(generator: np.random.Generator) -> tuple[dict[str, Any], Any]:
@@ -84,7 +84,7 @@ TOYS = {
     "sts": (card_of("sts", "spearman", head="bi-encoder"), _sts),
 }
 RECIPE = Recipe(learning_rates=(3e-3,), epochs=3, batch_size=16, max_tokens=48)
-TRAIN, DEV, TEST = _make(_nli, 160, 1), _make(_nli, 60, 2), _make(_nli, 90, 3)
+TRAIN, DEV, TEST = _make(_nli, 320, 1), _make(_nli, 60, 2), _make(_nli, 90, 3)
 
 
 def _run(recipe: Recipe | None = RECIPE, seed: int = 0, load: Any = _load, **options: Any) -> Any:
@@ -94,7 +94,7 @@ def _run(recipe: Recipe | None = RECIPE, seed: int = 0, load: Any = _load, **opt
 @pytest.mark.parametrize("family", TOYS)
 def test_a_learnable_toy_is_learnt_in_every_language_from_one_training(family: str) -> None:
     card, row = TOYS[family]
-    recipe = Recipe(learning_rates=(3e-3,), epochs=4, batch_size=16, max_tokens=48)
+    recipe = Recipe(learning_rates=(3e-3,), epochs=6, batch_size=16, max_tokens=48)
     evals = {"en": _make(row, 80, 3), "sw": _make(row, 50, 4)}
     untrained = finetune(_load, card, [], [], evals, None, 0)
     found = finetune(_load, card, _make(row, 400, 1), _make(row, 60, 2), evals, recipe, 0)
@@ -103,7 +103,7 @@ def test_a_learnable_toy_is_learnt_in_every_language_from_one_training(family: s
         assert found.units[language].shape == (len(examples), len(found.unit_names))
         assert found.units[language].dtype == np.float64
         assert score(card.metric, found.units[language]) > 0.8
-        assert score(card.metric, untrained.units[language]) < 0.55
+        assert score(card.metric, untrained.units[language]) < 0.6
     (trial,) = found.trials
     assert trial.losses[-1] < 0.5 * trial.losses[0]
     assert trial.dev_score > 0.8
@@ -319,4 +319,4 @@ def test_progress_reports_every_phase_to_its_end() -> None:
     assert list(told) == ["train 0.003 fp32", "dev 0.003", "predict en"]
     for reports in told.values():
         assert [done for done, _ in reports] == list(range(1, reports[-1][1] + 1))
-    assert told["train 0.003 fp32"][-1] == (30, 30)
+    assert told["train 0.003 fp32"][-1] == (60, 60)

@@ -32,9 +32,7 @@ def test_shares_are_those_of_bert():
 def test_only_picked_positions_change_and_specials_never_do():
     tokens = _tokens()
     before = tokens.clone()
-    corrupted, picked, targets = corrupt(
-        tokens, rate=0.5, vocab_size=VOCAB, generator=torch.Generator().manual_seed(0)
-    )
+    corrupted, picked, targets = corrupt(tokens, rate=0.5, vocab_size=VOCAB, generator=torch.Generator().manual_seed(0))
     assert torch.equal(tokens, before)
     assert torch.equal(tokens.flatten()[picked], targets)
     assert int(targets.min()) >= FIRST_PIECE
@@ -50,7 +48,5 @@ def test_same_seed_same_masks_and_at_least_one():
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     short = torch.tensor([[CLS, 77, SEP]])
     for seed in range(20):
-        _, picked, targets = corrupt(
-            short, rate=0.01, vocab_size=VOCAB, generator=torch.Generator().manual_seed(seed)
-        )
+        _, picked, targets = corrupt(short, rate=0.01, vocab_size=VOCAB, generator=torch.Generator().manual_seed(seed))
         assert (picked.tolist(), targets.tolist()) == ([1], [77])

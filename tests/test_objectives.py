@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from unibert import objectives
-from unibert.config import Adversary
 from unibert.adversary import AdversaryState
+from unibert.config import Adversary
 
 
 def test_reversal_turns_the_encoders_gradient_and_not_the_discriminators():

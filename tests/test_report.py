@@ -265,6 +265,16 @@ def test_a_baseline_that_failed_everywhere_compares_nothing() -> None:
     assert row(table(tables, "Missing"), "xnli")["reason"] == "out of memory"
 
 
+def test_a_baseline_missing_from_one_setting_is_not_replaced_there() -> None:
+    records = [record("mbert"), record("small"), record("small", job={"origin": "sample"})]
+    records.append(record("scratch", job={"origin": "sample"}))
+    tables = report(records, baseline="mbert")
+    sample, data = (t for t in tables if t.title.startswith("Leaderboard"))
+    assert "mbert has no score in this setting, so nothing is compared." in sample.footnotes
+    assert [r[0] for r in sample.rows] == ["scratch", "small"]
+    assert not math.isnan(row(data, "small")["Δ"].value)
+
+
 def test_nothing_but_failures_is_a_table_of_reasons() -> None:
     (found,) = report([missing("mbert", language=x) for x in ("de", "en")])
     assert found.rows == (("xnli", "mbert", "failed", "out of memory", "2", "de en", "0"),)
@@ -344,7 +354,7 @@ def test_improvement_leaves_out_cells_where_the_reference_is_at_its_floor() -> N
     assert math.isnan(german["RI %"].value)
     assert not math.isnan(german["Δ"].value)
     assert row(table(tables, "Leaderboard"), "small")["RI %"].value == pytest.approx(english["RI %"].value)
-    assert row(table(tables, "xnli"), "de", "mbert")["above chance"] == "no"
+    assert row(table(tables, "xnli"), "de", "mbert")["above floor"] == "no"
     assert row(table(tables, "xnli"), "de", "mbert")["score"].marks == ("≈",)
     assert row(table(tables, "Leaderboard"), "mbert")["xnli accuracy"].marks == ("≈",)
 
@@ -355,19 +365,19 @@ def test_floors_are_the_majority_class_or_the_untrained_encoder() -> None:
     labels = records[0].units[:, 0]
     assert records[0].language == "de"
     majority = np.unique(labels, return_counts=True)[1].max() / N
-    assert row(table(tables, "xnli"), "de", "scratch")["chance floor"] == pytest.approx(majority)
+    assert row(table(tables, "xnli"), "de", "scratch")["floor"] == pytest.approx(majority)
     spans = table(tables, "wikiann")
     untrained = row(spans, "en", "scratch")
-    assert untrained["chance floor"] == 0.0
-    assert row(spans, "en", "small")["chance floor"] == untrained["score"].value
-    assert (row(spans, "en", "small")["above chance"], row(spans, "en", "mbert")["above chance"]) == ("yes", "no")
+    assert untrained["floor"] == 0.0
+    assert row(spans, "en", "small")["floor"] == untrained["score"].value
+    assert (row(spans, "en", "small")["above floor"], row(spans, "en", "mbert")["above floor"]) == ("yes", "no")
     assert "wikiann en ro" in notes(tables)
     # against the untrained encoder itself, the floor is 0: it can't be its own
     against = report(records, baseline="scratch")
     assert "wikiann" not in "".join(n for t in against for n in t.footnotes if n.startswith("Out of RI"))
     # and where it is absent
     absent = report(store([("mbert", 0.46), ("small", 0.8)]))
-    assert row(table(absent, "wikiann"), "en", "small")["chance floor"] == 0.0
+    assert row(table(absent, "wikiann"), "en", "small")["floor"] == 0.0
 
 
 def trained(model: str, size: str, objectives: str, task: str = "xnli") -> RunRecord:

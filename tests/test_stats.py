@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -214,7 +215,7 @@ def test_swapping_rows_instead_of_groups_would_reject_too_often() -> None:
 
 @pytest.mark.parametrize("metric", SHAPES)
 def test_a_planted_gap_is_found_whatever_the_scales(metric: str) -> None:
-    p = [paired_p(metric, *pair(metric, 70 + i, groups=120, size=3, gap=0.6, scale=1000.0), seed=i) for i in range(20)]
+    p = [paired_p(metric, *pair(metric, 70 + i, groups=120, size=3, gap=0.8, scale=1000.0), seed=i) for i in range(20)]
     assert sum(x <= 0.05 for x in p) >= 17
 
 
@@ -319,6 +320,22 @@ def test_translations_resampled_together_have_the_interval_of_one_language() -> 
     assert three.ci_high - three.ci_low == pytest.approx(one.ci_high - one.ci_low, rel=1e-9)
     assert three.p == one.p
     assert (apart.ci_high - apart.ci_low) < 0.75 * (one.ci_high - one.ci_low)
+
+
+def test_translations_stay_joined_when_one_lacks_examples() -> None:
+    """Groups are matched by id, not by place: a language without the first group still moves with the others."""
+    cells = cells_of(3, parallel=True, languages=2)
+    first = cells[0].groups[0]
+    kept = np.array([group != first for group in cells[1].groups])
+    units = {model: {0: by_seed[0][kept]} for model, by_seed in cells[1].units.items()}
+    groups = tuple(group for group in cells[1].groups if group != first)
+    shorter = replace(cells[1], units=units, groups=groups)
+    found = {
+        (row.language, row.model): row.ci_high - row.ci_low
+        for row in compare([cells[0], shorter], baseline="old", resamples=2000).rows
+        if row.task is not None
+    }
+    assert found[None, "new"] > 0.93 * found["l0", "new"]
 
 
 def test_generators_depend_on_the_whole_signature() -> None:

@@ -50,7 +50,7 @@ def _trained(kind: str, extra: tuple[str, ...]) -> PreTrainedTokenizerFast:
             backend.normalizer = normalizers.NFKC()
             backend.pre_tokenizer = pre_tokenizers.Metaspace()
             trainer = trainers.UnigramTrainer(
-                vocab_size=700, special_tokens=names, unk_token="<unk>", show_progress=False
+                vocab_size=420, special_tokens=names, unk_token="<unk>", show_progress=False
             )
         else:
             backend = Tokenizer(models.BPE())

@@ -98,7 +98,9 @@ def run(
         str | None, typer.Option(help="zero-shot, monolingual or multilingual; by default each card's own.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Fine-tunings of each model on each task.")] = 3,
-    train_languages: Annotated[str, typer.Option(help="Languages to fine-tune in under zero-shot.")] = "en",
+    train_languages: Annotated[
+        str | None, typer.Option(help="Languages zero-shot fine-tunes in; by default each card's own, mostly en.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="auto, hub, or a folder laid out OWNER/NAME.")] = None,
     train_limit: Annotated[int | None, typer.Option(min=1, help="At most this many training examples.")] = None,
     eval_limit: Annotated[int | None, typer.Option(min=1, help="About this many test examples, in whole groups.")] = (
@@ -110,6 +112,7 @@ def run(
     threads: Annotated[int, typer.Option(min=1, help="Compute threads of each process on a CPU.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    retry: Annotated[bool, typer.Option("--retry", help="Also try again what was unavailable.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
 ) -> None:
     """Fine-tune and score encoders. The same command again does only what is missing."""
@@ -130,7 +133,7 @@ def run(
         availability=lambda card, part, language: sources.availability(card, part, language, origin),
         languages=None if wanted == "all" else wanted,
         protocol=protocol,
-        train_languages=[code for code in train_languages.split(",") if code],
+        train_languages=_names(train_languages or ""),
         seeds=seeds,
         train_limit=train_limit,
         eval_limit=eval_limit,
@@ -140,7 +143,7 @@ def run(
         _show_plan(planned)
         return
     around = sweep.Surroundings(results=results, origin=origin, device="cpu", precision="fp32", threads=threads)
-    left = sweep.outstanding(planned, around)
+    left = sweep.outstanding(planned, around, retry=retry)
     jobs = sum(bool(item.languages) for item in planned)
     todo = [item for item in left if item.languages]
     console.print(f"{jobs} fine-tunings planned, {len(todo)} to do", highlight=False)

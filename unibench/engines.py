@@ -39,9 +39,9 @@ def _in_processes(
         with _pool(1 if alone else workers) as pool:
             waiting: dict[Future[list[RunRecord]], int] = {}
             queue = list(left)[:1] if alone else list(left)
-            for number in queue:
-                waiting[pool.submit(_work, left[number], around)] = number
             try:
+                for number in queue:
+                    waiting[pool.submit(_work, left[number], around)] = number
                 while waiting:
                     done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                     for future in done:
@@ -52,7 +52,7 @@ def _in_processes(
                 if alone:
                     item = left.pop(queue[0])
                     yield item, sweep.failed(item, around, "its worker process died (out of memory?)")
-                alone = True
+                alone = not alone
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

@@ -1,12 +1,12 @@
 """Everything that can go wrong on purpose, in one place.
 
-    UniBenchError            message is one line: what came, what was expected, what to do
-    ├── UserError            the command cannot be carried out as asked; exit code 2, no traceback
-    │   ├── UnknownName      a task, model, language or size that does not exist; carries did-you-mean
-    │   ├── CardError        a task card with a wrong key or value; names file and key
-    │   ├── DataError        a data file or row that is not what its card says; names file, row and remedy
-    │   └── StaleRecord      a stored record made by another recipe, card, data or model
-    └── Unavailable          something named correctly that cannot be reached from here (offline Hub, absent split)
+UniBenchError            message is one line: what came, what was expected, what to do
+├── UserError            the command cannot be carried out as asked; exit code 2, no traceback
+│   ├── UnknownName      a task, model, language or size that does not exist; carries did-you-mean
+│   ├── CardError        a task card with a wrong key or value; names file and key
+│   ├── DataError        a data file or row that is not what its card says; names file, row and remedy
+│   └── StaleRecord      a stored record made by another recipe, card, data or model
+└── Unavailable          something named correctly that cannot be reached from here (offline Hub, absent split)
 """
 
 from __future__ import annotations

@@ -12,11 +12,18 @@ from unibench.store import RunRecord
 
 
 def footer(
-    found: Comparisons, records: Sequence[RunRecord], baseline: str | None, why: str, *, narrowed: bool
+    found: Comparisons,
+    records: Sequence[RunRecord],
+    baseline: str | None,
+    why: str,
+    *,
+    narrowed: bool,
+    significance: bool = True,
 ) -> list[str]:
     """Returns the footnotes of one setting's leaderboard, in the order a reader would ask.
 
-    `records` are its "ok" ones; `narrowed` says that the view shows less than was computed.
+    `records` are its "ok" ones; `narrowed` says that the view shows less than was computed; `significance` False
+    leaves out what explains a p.
     """
     notes = [f"Baseline: {baseline or 'none'} ({why})."]
     models = {record.job.model for record in records}
@@ -28,6 +35,8 @@ def footer(
         notes.append("Sample data: generated sentences, good to see that everything works, not to rank encoders.")
     if found.family:
         notes += _how_compared(found, baseline)
+    if found.family and significance:
+        notes += _how_tested(found)
     notes.append(
         "Means run over languages, then over tasks. Intervals: 95 % percentile bootstrap over example groups, "
         f"{found.resamples:,} samples (Efron & Tibshirani 1993); parallel test sets are resampled jointly."
@@ -37,7 +46,7 @@ def footer(
         notes.append(f"Out of every mean, the baseline's score being undefined: {_by_task(found.undefined)}.")
     if narrowed:
         notes.append("This view is narrowed: overall columns, means and adjusted p are those of all stored results.")
-    return notes + _descriptions(found)
+    return notes + (_descriptions(found) if significance else [])
 
 
 def _how_compared(found: Comparisons, baseline: str | None) -> list[str]:
@@ -53,20 +62,19 @@ def _how_compared(found: Comparisons, baseline: str | None) -> list[str]:
     ]
     if found.ineligible:
         notes.append(f"Out of RI and ratio, the baseline being too near its floor: {_by_task(found.ineligible)}.")
-    notes.append(
+    return notes
+
+
+def _how_tested(found: Comparisons) -> list[str]:
+    return [
         f"p: that of the difference Δ; {found.rows[0].test}, {found.swaps:,} permutations, (c + 1) / (n + 1) "
-        "(Phipson & Smyth 2010); a group changes sides as a whole, in all seeds and parallel languages at once."
-    )
-    notes.append(
+        "(Phipson & Smyth 2010); a group changes sides as a whole, in all seeds and parallel languages at once.",
         f"p adjusted: Holm (1979) over a family of {found.family} test{'s' if found.family > 1 else ''}: every model "
         "but the baseline x (overall, each task, each language) stored in this setting, whatever a view shows. "
-        "Resamples are seeded from a hash of setting, task and language, so that another model or task changes no draw."
-    )
-    notes.append(
+        "Resamples are seeded from a hash of setting, task and language, so another model or task changes no draw.",
         "Every p is a checkpoint claim: these trained models, on new examples. None says that one way of training is "
-        "better than another; that needs several pretraining runs a side, and is withheld."
-    )
-    return notes
+        "better than another; that needs several pretraining runs a side, and is withheld.",
+    ]
 
 
 def _seeds(records: Iterable[RunRecord]) -> str:

@@ -76,11 +76,16 @@ def pick(names: Literal["all"] | Sequence[str], results: Path) -> list[Encoder]:
     """
     if names == "all":
         return available(results)
-    found = [_named(name, results) for name in dict.fromkeys(names)]
-    for encoder in found:
+    found: dict[str, Encoder] = {}
+    for asked in dict.fromkeys(names):
+        encoder = _named(asked, results)
         if encoder.reason:
             raise UserError(f"model {encoder.name!r} cannot be used here: {encoder.reason}")
-    return found
+        if encoder.name in found:
+            before = found[encoder.name].folder
+            raise UserError(f"two models are called {encoder.name!r}: {before} and {encoder.folder}; rename a folder")
+        found[encoder.name] = encoder
+    return list(found.values())
 
 
 def sha256(encoder: Encoder) -> str:
@@ -112,6 +117,7 @@ def fetch(encoder: Encoder) -> Encoder:
 
 def load(encoder: Encoder) -> tuple[Any, Any]:
     """Returns (fast tokenizer, encoder module), freshly loaded. Raises Unavailable where the files are not usable."""
+    from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
 
     here = fetch(encoder)
@@ -123,7 +129,7 @@ def load(encoder: Encoder) -> tuple[Any, Any]:
         model = AutoModel.from_pretrained(
             str(here.folder), trust_remote_code=False, use_safetensors=True, local_files_only=True
         )
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
         raise Unavailable(f"{here.folder} cannot be opened ({str(error).splitlines()[0]})") from None
     return tokenizer, model
 
@@ -145,7 +151,7 @@ def _named(name: str, results: Path) -> Encoder:
     trained = dict(exported(results))
     if name in trained:
         return _trained(results, name, trained[name])
-    folder = Path(name).expanduser()
+    folder = Path(name).expanduser().resolve()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder} holds no config.json; --model takes a folder that save_pretrained wrote")
@@ -156,7 +162,7 @@ def _named(name: str, results: Path) -> Encoder:
         manifest = read_manifest(folder)
         if manifest is not None:
             return replace(_trained(results, name, manifest), name=folder.name, kind="path", folder=folder)
-        return Encoder(name=folder.name, kind="path", folder=folder.resolve())
+        return Encoder(name=folder.name, kind="path", folder=folder)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return Encoder(name=name, kind="catalogue", hub=name, reason=_not_here(name))
     known = [*trained, FLOOR, *(f"{FLOOR}:{size}" for size in PRESETS), *CATALOGUE]

@@ -33,14 +33,16 @@ def leaderboard(
     tasks: Sequence[str] = (),
     languages: Sequence[str] = (),
     models: Sequence[str] = (),
+    significance: bool = True,
     resamples: int = 10_000,
 ) -> list[Table]:
     """Returns, for each setting, a leaderboard, a table per task and the list of what is missing with its reasons.
 
     `records` hold their units. `baseline` None chooses one in each setting. `tasks`, `languages` and `models` only
-    narrow the view: every mean and every adjusted p is that of all records (empty: show all). `resamples` is at least
-    the number of bootstrap samples and permutations. Raises UserError when there are no records, UnknownName for a
-    filter or baseline that no record has, StaleRecord for records that may not share a table.
+    narrow the view: every mean and every adjusted p is that of all records (empty: show all). `significance`
+    False leaves out every p. `resamples` is at least the number of bootstrap samples and permutations. Raises UserError
+    when there are no records, UnknownName for a filter or baseline that no record has, StaleRecord for records that may
+    not share a table.
     """
     everything = list(records)
     if not everything:
@@ -57,13 +59,15 @@ def leaderboard(
     for setting, group in by_setting(everything).items():
         ok = [record for record in group if record.status == "ok"]
         refuse_mixtures(ok)
-        name, why = choose_baseline(group, baseline)
+        # one asked for may be missing from this setting: the footer says so, another isn't put in its place
+        name, why = (baseline, "as asked") if baseline else choose_baseline(group)
         found = compare(_cells(ok), baseline=name, signature=setting, resamples=resamples)
         shown = [t for t in sorted({r.job.task for r in ok}) if not tasks or t in tasks]
         seen = set(models or {r.job.model for r in group}) | ({name} if name else set())
         if shown:
             table = tables.leaderboard_table(found, f"Leaderboard: {setting}", shown, seen)
-            notes = footer(found, ok, name, why, narrowed=bool(tasks or languages or models))
+            narrowed = bool(tasks or languages or models)
+            notes = footer(found, ok, name, why, narrowed=narrowed, significance=significance)
             out.append(_with_notes(table, notes))
         for task in shown:
             split = "/".join(sorted({r.split for r in ok if r.job.task == task and r.split}))
@@ -75,7 +79,7 @@ def leaderboard(
         if missing:
             note = () if ok else ("Nothing in this setting succeeded, so there is nothing to compare.",)
             out.append(_with_notes(missing, note))
-    return out
+    return out if significance else [_without_p(table) for table in out]
 
 
 def choose_baseline(records: Iterable[RunRecord], wanted: str | None = None) -> tuple[str | None, str]:
@@ -136,6 +140,16 @@ def _columns(record: RunRecord) -> Array:
     if not set(names) <= set(record.unit_names):
         raise DataError(f"{file_of(record)} has units {record.unit_names}; {record.metric} needs {names}; run again")
     return np.asarray(record.units, dtype=np.float64)[:, [record.unit_names.index(name) for name in names]]
+
+
+def _without_p(table: Table) -> Table:
+    kept = [index for index, column in enumerate(table.columns) if column.kind != "p"]
+    return Table(
+        title=table.title,
+        columns=tuple(table.columns[index] for index in kept),
+        rows=tuple(tuple(row[index] for index in kept) for row in table.rows),
+        footnotes=table.footnotes,
+    )
 
 
 def _with_notes(table: Table, notes: Iterable[str]) -> Table:

@@ -21,13 +21,27 @@ def by_setting(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
         if record.status == "ok":
             ways.setdefault((_setting(record), record.job.task), set()).add(_way(record))
     out: dict[str, list[RunRecord]] = {}
+    untrained: list[RunRecord] = []
     for record in records:
+        if record.job.protocol == "none":
+            untrained.append(record)
+            continue
         setting = _setting(record)
         several = ways.get((setting, record.job.task), set())
         if len(several) > 1 and _way(record) in several:
             setting = f"{setting}, {_way(record)}"
         out.setdefault(setting, []).append(record)
+    # A task that trains nothing is the same experiment under every protocol, so it joins all that score like it.
+    trained = [(_scored(group[0]), group) for group in out.values()]
+    for record in untrained:
+        hosts = [group for scored, group in trained if scored == _scored(record)]
+        for group in hosts or [out.setdefault(_setting(record), [])]:
+            group.append(record)
     return dict(sorted(out.items()))
+
+
+def _scored(record: RunRecord) -> tuple[str, int | None]:
+    return record.job.origin, record.job.eval_limit
 
 
 def _setting(record: RunRecord) -> str:

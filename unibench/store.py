@@ -1,7 +1,7 @@
 """Records <-> results/runs/: write-once, atomic, path = identity.
 
-A record is two files with one stem: `….npz` (units, example ids, groups) is written first, `….json` (everything a person
-reads, and the checksum of the first) last, so a record exists when its JSON does. Only "ok" records are write-once.
+A record is two files: `STEM.CHECKSUM.npz` (units, example ids, groups) is written first, `STEM.json` (everything a
+person reads, and the whole checksum) last, so a record exists when its JSON does. Only "ok" records are write-once.
 Attempts that failed stand beside them as `….attempt-N.json` and never block a later success.
 """
 
@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from unibench.errors import DataError, StaleRecord
 
 SCHEMA = 1
+SLUG_CHARACTERS = 100  # a file name may have 255 bytes, and seed and attempt follow
+EVERYTHING = "all"  # the language of a record that says a model or task is not available at all
 Status = Literal["ok", "failed", "unavailable"]
 
 
@@ -119,9 +121,14 @@ class RunRecord:
 
 
 def slug(name: str) -> str:
-    """Returns `name` as one safe path component: a Hub id's slash becomes `--`, nothing climbs out of the folder."""
-    safe = re.sub(r"[^A-Za-z0-9._:+@-]", "-", name.replace("/", "--"))
-    return safe.lstrip(".") or "unnamed"
+    """Returns `name` as one safe path component: a Hub id's slash becomes `--`, nothing climbs out of the folder.
+
+    A name that cannot be read back from that gets a hash at its end, so that two names never share a path.
+    """
+    safe = re.sub(r"[^A-Za-z0-9._:+@-]", "-", name.replace("/", "--")).lstrip(".")[:SLUG_CHARACTERS]
+    if safe and safe.replace("--", "/") == name:
+        return safe
+    return f"{safe or 'unnamed'}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def record_path(results: Path, job: Job, language: str) -> Path:
@@ -144,13 +151,11 @@ def write(results: Path, record: RunRecord) -> Path:
     path = record_path(results, record.job, record.language)
     path.parent.mkdir(parents=True, exist_ok=True)
     if record.status != "ok":
-        count = len(list(path.parent.glob(f"{path.stem}.attempt-*.json")))
-        path = path.with_name(f"{path.stem}.attempt-{count + 1}.json")
-        _put(path, _encode(record, units_sha256=""), once=True)
-        return path
+        return _write_attempt(path, record)
     if path.exists():
         raise FileExistsError(f"{path} is already stored; records are write-once")
-    assert record.units is not None and len(record.units) == len(record.example_ids) == len(record.groups)
+    assert record.units is not None
+    assert len(record.units) == len(record.example_ids) == len(record.groups)
     assert list(record.example_ids) == sorted(record.example_ids), "rows stand in ascending order of example id"
     buffer = io.BytesIO()
     np.savez_compressed(
@@ -159,9 +164,21 @@ def write(results: Path, record: RunRecord) -> Path:
         example_ids=np.array(record.example_ids, dtype=np.str_),
         groups=np.array(record.groups, dtype=np.str_),
     )
-    _put(path.with_suffix(".npz"), buffer.getvalue(), once=False)
-    _put(path, _encode(record, units_sha256=hashlib.sha256(buffer.getvalue()).hexdigest()), once=True)
+    units_sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
+    _put(_units_path(path, units_sha256), buffer.getvalue(), once=False)
+    _put(path, _encode(record, units_sha256=units_sha256), once=True)
     return path
+
+
+def _write_attempt(path: Path, record: RunRecord) -> Path:
+    while True:
+        number = max((_order(found)[0] for found in path.parent.glob(f"{path.stem}.attempt-*.json")), default=0) + 1
+        attempt = path.with_name(f"{path.stem}.attempt-{number}.json")
+        try:
+            _put(attempt, _encode(record, units_sha256=""), once=True)
+            return attempt
+        except FileExistsError:  # another process took this number meanwhile
+            continue
 
 
 def read(path: Path, *, units: bool = True) -> RunRecord:
@@ -186,9 +203,10 @@ def read(path: Path, *, units: bool = True) -> RunRecord:
             "provenance": Provenance(**made) if made is not None else None,
         }
         if units and units_sha256:
-            data = path.with_suffix(".npz").read_bytes()
+            stored = _units_path(path, units_sha256)
+            data = stored.read_bytes()
             if hashlib.sha256(data).hexdigest() != units_sha256:
-                raise DataError(f"{path.with_suffix('.npz')} does not match its record; delete both and run again")
+                raise DataError(f"{stored} does not match its record {path.name}; delete both and run again")
             arrays = np.load(io.BytesIO(data), allow_pickle=False)
             record["units"] = arrays["units"]
             record["example_ids"] = tuple(arrays["example_ids"].tolist())
@@ -199,13 +217,24 @@ def read(path: Path, *, units: bool = True) -> RunRecord:
 
 
 def load(results: Path, *, units: bool = True) -> Iterator[RunRecord]:
-    """Yields every current record, ordered by path: the "ok" one where it exists, else the latest attempt."""
+    """Yields every current record, ordered by path: the "ok" one where it exists, else the latest attempt.
+
+    That a model or task was not available at all is no longer current where any language has been measured since.
+    """
     best: dict[str, Path] = {}
     for path in sorted((results / "runs").glob("*/*/*/*.json"), key=lambda p: (str(p.parent), _order(p))):
         key = f"{path.parent}/{re.sub(r'[.]attempt-[0-9]+$', '', path.stem)}"
         best[key] = path
+    measured = {path.parent for path in best.values() if ".attempt-" not in path.stem}
     for key in sorted(best):
+        if best[key].stem.startswith(f"{EVERYTHING}.seed") and best[key].parent in measured:
+            continue
         yield read(best[key], units=units)
+
+
+def last_attempt(path: Path) -> Path | None:
+    """Returns the latest attempt file beside the "ok" record's path, None when there is none."""
+    return max(path.parent.glob(f"{path.stem}.attempt-*.json"), key=_order, default=None)
 
 
 def stale(record: RunRecord, *, job: Job, card_sha256: str, data_sha256: str, model_sha256: str) -> list[str]:
@@ -232,6 +261,11 @@ def refuse_stale(path: Path, differences: list[str]) -> StaleRecord:
         f"{path} was made by another {' and '.join(differences)} than today's; "
         "move it away or choose another --results folder"
     )
+
+
+def _units_path(path: Path, units_sha256: str) -> Path:
+    """Named by content too: of two processes that write one record, the later leaves the earlier's units alone."""
+    return path.with_name(f"{path.stem}.{units_sha256[:8]}.npz")
 
 
 def _order(path: Path) -> tuple[int, str]:

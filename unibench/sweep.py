@@ -10,6 +10,7 @@ import hashlib
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,10 +24,9 @@ from unibench.cards import TaskCard
 from unibench.data import Loaded, Origin
 from unibench.errors import Unavailable, UserError
 from unibench.models import Encoder
-from unibench.store import Job, Provenance, RunRecord
+from unibench.store import EVERYTHING, Job, Provenance, RunRecord
 
 PROTOCOLS = ("zero-shot", "monolingual", "multilingual")
-EVERYTHING = "all"  # the language of a record that says a model or task is not available at all
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "unibench")
 Availability = Callable[[TaskCard, data.Part, str], str | None]
 
@@ -60,7 +60,7 @@ def plan(
     availability: Availability,
     languages: Sequence[str] | None = None,
     protocol: str | None = None,
-    train_languages: Sequence[str] = ("en",),
+    train_languages: Sequence[str] = (),
     seeds: int = 3,
     train_limit: int | None = None,
     eval_limit: int | None = None,
@@ -68,8 +68,9 @@ def plan(
 ) -> list[Planned]:
     """Returns every fine-tuning of encoders × cards × seeds, in that order, and what cannot be had, with reasons.
 
-    `protocol` None is each card's own; `languages` None is all of a card's. A task that trains nothing has one seed,
-    since nothing in it is random. Raises UserError for a named task no part of which can be run.
+    `protocol` None is each card's own; `languages` None is all of a card's; no `train_languages` means that zero-shot
+    trains on the card's own, or English. A task that trains nothing has one seed, since nothing in it is random. Raises
+    UserError for a named task no part of which can be run.
     """
     planned: list[Planned] = []
     for card in cards:
@@ -83,13 +84,14 @@ def plan(
             way = "none"
         missing = {code: why for code in wanted if (why := availability(card, "eval", code)) is not None}
         present = [code for code in wanted if code not in missing]
-        trainings, untrainable = _trainings(card, way, present, train_languages, availability)
+        sources = tuple(train_languages) or (card.train_language or "en",)
+        trainings, untrainable = _trainings(card, way, present, sources, availability)
         missing |= untrainable
         if not trainings:
-            reason = next(iter(missing.values()), f"{card.name} cannot be trained in {', '.join(train_languages)}")
+            reason = next(iter(missing.values()), f"{card.name} cannot be trained in {', '.join(sources)}")
             if named_tasks:
                 raise UserError(f"task {card.name!r} cannot be run with --protocol {way}: {reason}")
-            trainings, missing = [(tuple(train_languages), ())], {EVERYTHING: reason}
+            trainings, missing = [(sources, ())], {EVERYTHING: reason}
         for encoder in encoders:
             for index, (trained_on, measured) in enumerate(trainings):
                 for seed in range(seeds if card.train else 1):
@@ -135,18 +137,19 @@ def _trainings(
     usable = tuple(code for code in sources if code not in reasons)
     if way == "monolingual":
         return [((code,), (code,)) for code in usable], reasons
-    if way == "multilingual":
-        return ([(usable, tuple(present))] if usable and present else []), {}
+    if way == "multilingual":  # what cannot be trained in is measured all the same
+        return ([(usable, tuple(present))], {}) if usable else ([], reasons)
     # Zero-shot from languages some of which are missing would be another experiment: all or nothing.
     if reasons or not present:
         return [], dict.fromkeys(present, next(iter(reasons.values()), "")) if reasons else {}
     return [(usable, tuple(present))], {}
 
 
-def outstanding(planned: Sequence[Planned], around: Surroundings) -> list[Planned]:
+def outstanding(planned: Sequence[Planned], around: Surroundings, *, retry: bool = False) -> list[Planned]:
     """Returns what is not stored yet: languages without an "ok" record, and unavailable ones not yet noted.
 
-    Raises StaleRecord for a stored record that today's command would not make.
+    What failed is tried again; what was found unavailable only with `retry`. Raises StaleRecord for a stored record
+    that today's command would not make.
     """
     left = []
     for item in planned:
@@ -154,7 +157,8 @@ def outstanding(planned: Sequence[Planned], around: Surroundings) -> list[Planne
         for language in item.languages:
             path = store.record_path(around.results, item.job, language)
             if not path.exists():
-                languages.append(language)
+                if retry or not _noted(path):
+                    languages.append(language)
                 continue
             differences = _differences(item, language, store.read(path, units=False), around)
             if differences:
@@ -162,11 +166,17 @@ def outstanding(planned: Sequence[Planned], around: Surroundings) -> list[Planne
         missing = {}
         for language, reason in item.missing.items():
             path = store.record_path(around.results, item.job, language)
-            if not path.exists() and not list(path.parent.glob(f"{path.stem}.attempt-*.json")):
+            if not path.exists() and (retry or not _noted(path)):
                 missing[language] = reason
         if languages or missing:
             left.append(replace(item, languages=tuple(languages), missing=missing))
     return left
+
+
+def _noted(path: Path) -> bool:
+    """Whether the latest attempt at a record found it unavailable."""
+    last = store.last_attempt(path)
+    return last is not None and store.read(last, units=False).status == "unavailable"
 
 
 def _differences(item: Planned, language: str, record: RunRecord, around: Surroundings) -> list[str]:
@@ -204,15 +214,21 @@ def execute(item: Planned, around: Surroundings, progress: Callable[[str, int, i
         except Exception as error:  # a crashed job must not stop the sweep, and its reason must be seen
             records += _unmeasured(item, "failed", f"{type(error).__name__}: {error}".splitlines()[0])
     for record in records:
-        store.write(around.results, record)
+        _store(record, around)
     return records
+
+
+def _store(record: RunRecord, around: Surroundings) -> None:
+    # Another process may have done this job meanwhile; what stands says the same.
+    with suppress(FileExistsError):
+        store.write(around.results, record)
 
 
 def failed(item: Planned, around: Surroundings, reason: str) -> list[RunRecord]:
     """Stores and returns "failed" records for a job whose process died."""
     records = _unmeasured(item, "failed", reason)
     for record in records:
-        store.write(around.results, record)
+        _store(record, around)
     return records
 
 
@@ -237,7 +253,15 @@ def _measure(item: Planned, around: Surroundings, progress: Callable[[str, int, 
     if job.recipe is not None:
         train = _load(card, "train", job.train_languages, around.origin, job.train_limit)
         dev = _load(card, "dev", job.train_languages, around.origin, None)
-    evals = {code: _load(card, "eval", (code,), around.origin, job.eval_limit) for code in item.languages}
+    evals: dict[str, Loaded] = {}
+    records: list[RunRecord] = []
+    for code in item.languages:
+        try:
+            evals[code] = _load(card, "eval", (code,), around.origin, job.eval_limit)
+        except Unavailable as error:  # what only the rows can tell, such as labels that are placeholders
+            records += _unmeasured(replace(item, languages=(code,)), "unavailable", str(error))
+    if not evals:
+        return records
     tuned = finetune(
         lambda: models.load(item.encoder),
         card,
@@ -252,7 +276,6 @@ def _measure(item: Planned, around: Surroundings, progress: Callable[[str, int, 
     )
     seconds = time.monotonic() - began
     commit, dirty = _commit()
-    records = []
     for code, loaded in evals.items():
         ids = tuple(example.id for example in loaded.examples)
         notes = tuned.notes()

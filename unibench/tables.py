@@ -16,7 +16,8 @@ Kind = Literal["text", "count", "score", "difference", "relative", "ratio", "p"]
 PARTIAL, AT_CHANCE, SEEDS_DIFFER, UNDEFINED = "†", "≈", "*", "‡"
 LEGEND = {
     PARTIAL: "† a mean over fewer cells than the baseline has, so not comparable with the others: see cells.",
-    AT_CHANCE: "≈ not above chance: the score's interval (for a mean: of at least one language) reaches the floor.",
+    AT_CHANCE: "≈ not above its floor: the score's 95 % interval (for a mean: of at least one language) reaches it. "
+    "Floor: the majority class for label tasks, else what the untrained encoder scratch scores, or 0 without it.",
     SEEDS_DIFFER: "* the models' seeds differ here; each is compared on the seeds it shares with the baseline.",
     UNDEFINED: "‡ undefined: no examples, or a correlation with constant predictions.",
 }
@@ -114,8 +115,8 @@ def task_table(
         Column(name="language"),
         Column(name="model"),
         Column(name="score", kind="score"),
-        Column(name="chance floor", kind="score"),
-        Column(name="above chance"),
+        Column(name="floor", kind="score"),
+        Column(name="above floor"),
         Column(name="Δ", kind="difference"),
         Column(name="RI %", kind="relative"),
         Column(name="p", kind="p"),

@@ -12,6 +12,7 @@ from typing import Any
 from unibert.errors import UserError
 
 MANIFEST = "unibert.json"
+SCHEMA = 1
 _IDENTITY = ("config.json", "tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model")
 
 
@@ -47,12 +48,14 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is not readable ({error}); export the model again") from None
+    if manifest.get("schema") != SCHEMA:
+        raise UserError(f"{path} was written by another version of unibert; train the model again or move it away")
     return manifest
 
 
 def exported(results: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (name, manifest) of every model trained under a results folder, by name."""
-    for folder in sorted((results / "models").glob("*")):
+    for folder in sorted((results / "models").glob("[!.]*")):  # an export that was cut off begins with a dot
         manifest = read_manifest(folder)
         if manifest is not None:
             yield folder.name, manifest

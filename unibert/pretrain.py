@@ -20,7 +20,7 @@ from unibert import checkpoint, evaluate, probe, shards, tokenizer
 from unibert.config import PRESETS, Distill, TrainConfig, from_plain, to_plain
 from unibert.corpus import Corpus
 from unibert.errors import UserError
-from unibert.manifest import exported, read_manifest, write_text
+from unibert.manifest import SCHEMA, exported, read_manifest, write_text
 from unibert.model import parameter_counts
 from unibert.request import Request
 from unibert.train import Notify, Trainer, fit
@@ -209,6 +209,7 @@ def _manifest(
         if cost is not None:
             taught |= {key: cost[key] for key in ("size", "steps", "tokens", "seconds", "model_sha256")}
     return {
+        "schema": SCHEMA,
         "name": request.name,
         "size": request.size,
         "objectives": "+".join(config.objectives),

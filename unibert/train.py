@@ -342,9 +342,11 @@ def _time_steps(trial: Trainer) -> float:
 
 
 def _load_teacher(folder: str, vocab_size: int) -> UniBert:
+    from safetensors import SafetensorError
+
     try:
         teacher = load(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"teacher {folder} cannot be opened ({str(error).splitlines()[0]})") from None
     found = int(teacher.mlm.config.vocab_size)
     if found != vocab_size:

@@ -68,6 +68,12 @@ class LinearHead(nn.Module):
         return out
 
 
+def mean_pool(hidden_BTD: Tensor, attention_mask_BT: Tensor) -> Tensor:
+    """Returns the mean of the real tokens' vectors, special tokens included: (B, D), float32 in any precision."""
+    real_BT1 = attention_mask_BT.unsqueeze(-1).float()
+    return (hidden_BTD.float() * real_BT1).sum(dim=1) / real_BT1.sum(dim=1)
+
+
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """Returns a linear layer whose weights are drawn from `generator` alone, biases zero."""
     layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")  # its own draw would be a global one

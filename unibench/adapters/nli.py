@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unibench.adapters.base import DROPOUT, linear
+from unibench.adapters.base import DROPOUT, linear, mean_pool
 from unibench.adapters.rows import Rows, stack, tokenise
 from unibench.cards import TaskCard
 from unibench.data import Example
@@ -21,20 +21,24 @@ from unibench.errors import DataError
 
 
 class PairHead(nn.Module):
-    """A tanh layer on the first token's vector and a classifier: the published head for sentence pairs.
+    """A tanh layer on a summary of the pair and a classifier.
 
-    Not the encoder's own pooler: half of the encoders compared were pretrained without one.
+    The summary is the first token's vector beside the mean of all real tokens. The published head reads the first token
+    alone, which fails small encoders whose pretraining never used it: a 2x128 one trained from random weights on 24,000
+    SNLI pairs got accuracy 0.54 and 0.42 at rates 3e-4 and 1e-3 by the first token, 0.55 and 0.52 by the mean. Not the
+    encoder's own pooler either: half of the encoders compared were pretrained without one.
     """
 
     def __init__(self, width: int, classes: int, generator: torch.Generator) -> None:
         super().__init__()
         self.dropout = nn.Dropout(DROPOUT)
-        self.dense = linear(width, width, generator)
+        self.dense = linear(2 * width, width, generator)
         self.out = linear(width, classes, generator)
 
     def forward(self, hidden_BTD: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        summary_BD = torch.tanh(self.dense(self.dropout(hidden_BTD[:, 0])))
-        logits_BC: Tensor = self.out(self.dropout(summary_BD))
+        summary_B2D = torch.cat([hidden_BTD[:, 0].float(), mean_pool(hidden_BTD, batch["attention_mask"])], dim=-1)
+        dense_BD = torch.tanh(self.dense(self.dropout(summary_B2D)))
+        logits_BC: Tensor = self.out(self.dropout(dense_BD))
         return logits_BC
 
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unibench.adapters.base import mean_pool
 from unibench.adapters.rows import Rows, stack, tokenise
 from unibench.cards import TaskCard
 from unibench.data import Example
@@ -27,11 +28,10 @@ HEADS = ("bi-encoder", "cosine")
 
 
 class MeanPool(nn.Module):
-    """The mean of the real tokens' vectors, (B, D), in float32 whatever the encoder computes in."""
+    """One vector for each sentence, (B, D)."""
 
     def forward(self, hidden_BTD: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        real_BT1 = batch["attention_mask"].unsqueeze(-1).float()
-        return (hidden_BTD.float() * real_BT1).sum(dim=1) / real_BT1.sum(dim=1)
+        return mean_pool(hidden_BTD, batch["attention_mask"])
 
 
 class Sts:
