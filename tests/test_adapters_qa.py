@@ -200,7 +200,6 @@ def test_real_answers_come_back(language: str, shared: Path) -> None:
     assert rows.counts["answer_not_at_offset"] == 0
     units = Qa().units(CARD, examples, rows, _perfect_answers(rows))
     assert units[:, 0].mean() > 0.9
-    print(language, units.mean(0), rows.counts)
 
 
 def _decoded(example: Example, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ TOYS = {
     "qa": (card_of("qa", "exact_match"), _qa),
     "sts": (card_of("sts", "spearman", head="bi-encoder"), _sts),
 }
-RECIPE = Recipe(learning_rates=(3e-3,), epochs=3, batch_size=16, max_tokens=48)
+RECIPE = Recipe(learning_rates=(3e-3,), epochs=4, batch_size=16, max_tokens=48)
 TRAIN, DEV, TEST = _make(_nli, 320, 1), _make(_nli, 60, 2), _make(_nli, 90, 3)
 
 
@@ -133,7 +134,7 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_generators_alo
 
 
 def test_the_grid_keeps_the_rate_that_dev_prefers_and_predicts_with_its_weights() -> None:
-    grid = Recipe(learning_rates=(1e-9, 3e-3, 1e-7), epochs=3, batch_size=16, max_tokens=48)
+    grid = Recipe(learning_rates=(1e-9, 3e-3, 1e-7), epochs=4, batch_size=16, max_tokens=48)
     found = _run(grid)
     scores = [trial.dev_score for trial in found.trials]
     assert found.learning_rate == 3e-3
@@ -157,14 +158,19 @@ def test_a_grid_without_dev_examples_is_refused_and_one_rate_is_not() -> None:
     assert math.isnan(found.trials[0].dev_score)
 
 
-@pytest.mark.parametrize("family", TOYS)
-def test_padding_changes_no_prediction(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    card, row = TOYS[family]
-    examples = _make(row, 40, 9)
-    together = finetune(_load, card, [], [], {"en": examples}, None, 0).units["en"]
+@pytest.mark.parametrize("make", [bert, roberta])
+def test_padding_changes_no_prediction(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = card_of("sts", "spearman", head="cosine")  # its predictions are real numbers, so nothing hides
+    texts = [" ".join(WORDS[i % 7 : i % 7 + 1 + i % 19]) for i in range(41)]
+    pairs = examples_of([({"sentence1": a, "sentence2": b}, 0.5) for a, b in pairwise(texts)])
+
+    def cosines() -> Any:
+        return finetune(lambda: (TOKENIZER, make(TOKENIZER)), card, [], [], {"en": pairs}, None, 0).units["en"][:, 1]
+
+    together = cosines()
     monkeypatch.setattr(loop, "PREDICT_TOKENS", {"cpu": 1})  # each row alone, so without padding
-    alone = finetune(_load, card, [], [], {"en": examples}, None, 0).units["en"]
-    assert np.allclose(together, alone, atol=1e-6)
+    assert np.allclose(together, cosines(), atol=1e-6)
+    assert together.std() > 0.01
 
 
 def test_units_follow_the_order_of_the_examples() -> None:
@@ -226,7 +232,7 @@ def test_a_prediction_that_is_not_finite_in_bf16_is_made_in_fp32() -> None:
 
 
 def test_a_rate_that_diverges_is_recorded_and_not_chosen() -> None:
-    found = _run(Recipe(learning_rates=(1e30, 3e-3), epochs=3, batch_size=16, max_tokens=48))
+    found = _run(Recipe(learning_rates=(1e30, 3e-3), epochs=4, batch_size=16, max_tokens=48))
     assert [trial.diverged for trial in found.trials] == [True, False]
     assert math.isnan(found.trials[0].dev_score)
     assert found.learning_rate == 3e-3
@@ -287,6 +293,22 @@ def test_training_on_the_seen_vocabulary_alone_changes_nothing_else(monkeypatch:
     assert not torch.allclose(small[words], before, atol=1e-3)
 
 
+def test_words_that_training_never_saw_are_not_decayed() -> None:
+    kept: list[Any] = []
+
+    def load() -> tuple[Any, Any]:
+        kept.append(bert(TOKENIZER))
+        return TOKENIZER, kept[-1]
+
+    heavy = Recipe(learning_rates=(1e-3,), epochs=1, batch_size=16, max_tokens=48, weight_decay=10.0)
+    _run(heavy, load=load)
+    before, after = bert(TOKENIZER).state_dict(), kept[0].state_dict()
+    positions = "embeddings.position_embeddings.weight"
+    assert torch.equal(after[positions][50:], before[positions][50:])
+    matrix = "encoder.layer.0.attention.self.query.weight"
+    assert after[matrix].norm() < 0.95 * before[matrix].norm()
+
+
 @pytest.mark.parametrize("make", [bert, roberta])
 def test_input_longer_than_the_encoders_positions_is_cut_to_them(make: Any) -> None:
     encoder = make(TOKENIZER)
@@ -319,4 +341,12 @@ def test_progress_reports_every_phase_to_its_end() -> None:
     assert list(told) == ["train 0.003 fp32", "dev 0.003", "predict en"]
     for reports in told.values():
         assert [done for done, _ in reports] == list(range(1, reports[-1][1] + 1))
-    assert told["train 0.003 fp32"][-1] == (60, 60)
+    assert told["train 0.003 fp32"][-1] == (80, 80)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gpu_learns_the_same_toy(precision: Any) -> None:
+    found = _run(device="cuda", precision=precision)
+    assert found.precision == precision
+    assert score("accuracy", found.units["en"]) > 0.8

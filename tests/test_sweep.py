@@ -335,3 +335,20 @@ def test_what_was_out_of_reach_and_then_measured_is_no_longer_missing(
     shutil.copytree(results / "models", empty.results / "models")
     run(sweep.outstanding(planned_for(["scratch"], [sts], empty), empty), empty)
     assert [(r.language, r.status) for r in store.load(empty.results)] == [("en-en", "ok"), ("en-ru", "ok")]
+
+
+def test_a_language_without_gold_labels_is_noted_once_and_tried_again_only_when_asked(
+    results: Path, tmp_path: Path, nli: TaskCard, write_mirror: Callable[..., Path]
+) -> None:
+    forget()
+    tiny_runs.write_toys(tmp_path / "unused", write_mirror)
+    rows = [{**row, "y": -1} for row in tiny_runs.nli_rows("zh", 6, 1)]
+    here = around(results, write_mirror("toy/nli", {"zh/test": rows}, readme=False))
+    planned = planned_for(["first"], [nli], here)
+    found = {r.language: (r.status, r.reason) for r in run(sweep.outstanding(planned, here), here)}
+    assert found["en"] == found["ru"] == ("ok", "")
+    assert found["zh"][0] == "unavailable"
+    assert "none of the 6 rows for zh is labelled" in found["zh"][1]
+    assert sweep.outstanding(planned, here) == []
+    [again] = sweep.outstanding(planned, here, retry=True)
+    assert again.languages == ("zh",)

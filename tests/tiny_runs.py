@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import world
 
@@ -86,6 +88,19 @@ def train(request: Request) -> list[str]:
     notes: list[str] = []
     pretrain(request, device="cpu", notify=lambda event: notes.append(event.get("text", "")))
     return [note for note in notes if note]
+
+
+def unibench(*arguments: str | Path) -> int:
+    """Runs the command line in this process, as its `unibench` script would, and returns the exit code."""
+    from unibench.cli import main
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["unibench", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as stopped:
+            return int(stopped.code or 0)
+    return 0
 
 
 def nli_rows(language: str, count: int, seed: int) -> list[dict[str, Any]]:

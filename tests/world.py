@@ -7,7 +7,8 @@ from pathlib import Path
 
 WORDS = {
     "en": (["the", "small", "old", "red", "quiet"], ["house", "river", "garden", "teacher", "market"],
-           ["stands near", "looks at", "belongs to", "is far from"], ["a mountain", "the school", "the sea", "my friend"]),
+           ["stands near", "looks at", "belongs to", "is far from"],
+           ["a mountain", "the school", "the sea", "my friend"]),
     "ru": (["этот", "старый", "красный", "тихий", "новый"], ["дом", "город", "сад", "учитель", "рынок"],
            ["стоит у", "смотрит на", "помнит про", "идёт мимо"], ["горы", "школы", "моря", "леса"]),
     "zh": (["小小的", "古老的", "红色的", "安静的", "新的"], ["房子", "河流", "花园", "老师", "市场"],

@@ -214,6 +214,8 @@ def main() -> None:
     from unibench.errors import UniBenchError
     from unibert.errors import UserError as TrainingError
 
+    # Read when torch starts its threads: idle ones that spin cost a busy neighbour most of its speed.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except (UniBenchError, TrainingError) as error:

@@ -101,7 +101,7 @@ def choose_baseline(records: Iterable[RunRecord], wanted: str | None = None) -> 
         if record.status == "ok":
             cells[record.job.model] = cells.get(record.job.model, 0) + 1
             extra = record.provenance.extra if record.provenance is not None else {}
-            if extra.get("size") and extra.get("objectives"):
+            if extra.get("size") and extra.get("objectives", "none") != "none":  # "none" is an untrained encoder
                 made[record.job.model] = (str(extra["size"]), str(extra["objectives"]))
     siblings = {
         model: next(s for s, objectives in sorted(made.values()) if s == size and objectives != "mlm")

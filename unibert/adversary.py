@@ -109,6 +109,7 @@ class AdversaryState:
             "seen": self.seen_L,
             "backoff": self.backoff,
             "reference": self.reference,
+            "generator": self.generator.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -119,3 +120,4 @@ class AdversaryState:
         self.replay = deque(((v.to(device), y.to(device)) for v, y in state["replay"]), maxlen=self.config.replay)
         self.seen_L = state["seen"].to(device)
         self.backoff, self.reference = state["backoff"], state["reference"]
+        self.generator.set_state(state["generator"])

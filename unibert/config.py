@@ -154,8 +154,8 @@ def override(config: TrainConfig, changes: Mapping[str, Any], where: str) -> Tra
     return typing.cast(TrainConfig, _override(config, changes, where, ""))
 
 
-def to_plain(config: TrainConfig) -> dict[str, Any]:
-    """Returns the config as JSON-ready values; `from_plain` is its inverse."""
+def to_plain(config: TrainConfig | Distill) -> dict[str, Any]:
+    """Returns the config as JSON-ready values; of a TrainConfig, `from_plain` is the inverse."""
     return dataclasses.asdict(config)
 
 

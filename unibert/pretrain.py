@@ -121,13 +121,13 @@ def _choose_teacher(request: Request, vocabulary: Path, folder: Path, device: st
             )
         return {"folder": str(path), "halved": False, "why": f"teacher {path}, as asked"}
     bar, bar_name = _sibling_loss(request, folder)
-    known = _best_teacher(request, folder, bar)
-    if known:
-        return {"folder": str(request.results / "models" / known), "halved": False, "why": f"teacher {known}, found"}
     larger = SIZES[: SIZES.index(request.size)]
+    name = f"teacher-{larger[-1]}-{request.name}" if larger else ""
+    known = _best_teacher(request, folder, bar)
+    if known and known != name:  # its own, found again after an interruption, has used up half of the budget
+        return {"folder": str(request.results / "models" / known), "halved": False, "why": f"teacher {known}, found"}
     if not larger:
         return {"folder": None, "halved": False, "why": f"no size above {request.size} to teach it: no distillation"}
-    name = f"teacher-{larger[-1]}-{request.name}"
     notify({"event": "note", "text": f"no teacher found: training {name} within half of the budget"})
     teaching = replace(
         request,
@@ -179,14 +179,28 @@ def _half(config: TrainConfig) -> TrainConfig:
 
 def _refuse_other(request: Request, manifest: dict[str, Any]) -> None:
     """A finished model of this name must be the one asked for."""
-    ours = {"size": request.size, "corpus_sha256": request.corpus.identity, "seed": request.config.seed}
-    ours["objectives"] = "+".join(request.config.objectives + (("distill",) if request.distill else ()))
-    theirs = {**manifest, "seed": manifest["config"]["seed"], "objectives": manifest["asked_objectives"]}
-    changed = sorted(name for name, value in ours.items() if theirs[name] != value)
+    ours, theirs = _asked(request), manifest["asked"]
+    changed = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
     if changed:
         raise UserError(
             f"{request.out} was trained with another {', '.join(changed)}; choose another --name or remove that folder"
         )
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """Returns what decides the model, as JSON-ready values: what a second run under its name must agree with."""
+    asked = {
+        **to_plain(request.config),
+        "size": request.size,
+        "corpus": request.corpus.identity,
+        "objectives": "+".join(request.config.objectives + (("distill",) if request.distill else ())),
+        "distill": to_plain(request.distill_settings) if request.distill_settings else None,
+        "teacher": request.teacher if request.distill else None,
+        "tokenizer": request.tokenizer,
+        "vocab_size": request.vocab_size if request.tokenizer == "auto" else None,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(asked))
+    return plain
 
 
 def _manifest(
@@ -213,7 +227,7 @@ def _manifest(
         "name": request.name,
         "size": request.size,
         "objectives": "+".join(config.objectives),
-        "asked_objectives": "+".join(request.config.objectives + (("distill",) if request.distill else ())),
+        "asked": _asked(request),
         "is_teacher": request.is_teacher,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "languages": list(config.languages),

@@ -69,7 +69,8 @@ class Trainer:
                 languages=len(config.languages),
                 total_steps=config.steps,
                 device=device,
-                generator=self.generator,
+                # A stream of its own: the encoder sees the same masks with an adversary and without.
+                generator=torch.Generator().manual_seed(config.seed),
             )
         self.teacher: UniBert | None = None
         self.projection: torch.nn.Linear | None = None
@@ -77,8 +78,10 @@ class Trainer:
             self.teacher = _load_teacher(config.distill.teacher, vocab_size).to(device).eval().requires_grad_(False)
             teacher_width = int(self.teacher.mlm.config.hidden_size)
             if teacher_width != config.model.width:
-                self.projection = torch.nn.Linear(config.model.width, teacher_width, bias=False).to(device)
-                torch.nn.init.orthogonal_(self.projection.weight, generator=self.generator)
+                self.projection = torch.nn.Linear(config.model.width, teacher_width, bias=False)
+                generator = torch.Generator().manual_seed(config.seed)
+                torch.nn.init.orthogonal_(self.projection.weight, generator=generator)
+                self.projection.to(device)
         self.optimizer = self._make_optimizer()
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
@@ -210,12 +213,21 @@ def fit(
         max_tokens=config.model.positions,
     )
     trainer = Trainer(config, shard_folder, vocab_size, device=device)
-    state = checkpoint.load_state(work)
-    if state is not None:
-        trainer.load_state_dict(state)
+    # Dropout draws from the global generators: seeded here, and given back to the caller as they were.
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.startswith("cuda") else []):
+        torch.manual_seed(config.seed)
+        state = checkpoint.load_state(work)
+        if state is not None:
+            trainer.load_state_dict(state)
+        _train(trainer, heldout, work, notify)
+    return trainer
+
+
+def _train(trainer: Trainer, heldout: evaluate.Heldout, work: Path, notify: Notify) -> None:
+    config = trainer.config
+    assert config.steps is not None
     curve = _Curve(work / "metrics.jsonl", trainer.step_number)
     notify({"event": "start", "step": trainer.step_number, "steps": config.steps, "languages": len(config.languages)})
-    assert config.steps is not None
     saved = began = time.monotonic()
     tokens_before, seconds_before = trainer.tokens, trainer.seconds
     pending: list[dict[str, Tensor]] = []
@@ -240,7 +252,6 @@ def fit(
         if last or (not pending and time.monotonic() - saved > config.checkpoint_every_s):
             checkpoint.save_state(work, trainer.state_dict())
             saved = time.monotonic()
-    return trainer
 
 
 def _evaluate(trainer: Trainer, heldout: evaluate.Heldout, notify: Notify) -> Event:

@@ -98,20 +98,19 @@ def span_counts(gold: Sequence[str], predicted: Sequence[str]) -> tuple[int, int
 def first_subwords(windows: Sequence[Any]) -> list[NDArray[np.int64]]:
     """Returns for each window, at each subword, the token that is read off there, or -1: every token at most once.
 
-    The leading token of a later window is never read off in that window: it may be the rest of a token cut in two, and
-    the overlap guarantees that an earlier window holds its first subword.
+    The leading token of a later window may be the rest of a token cut in two. It has no context before it, so it never
+    displaces the token's first subword, which the overlap guarantees to be in an earlier window.
     """
     owned = []
     best: dict[int, tuple[int, int, int]] = {}  # token -> context, window, position
     for w, window in enumerate(windows):
         word = np.nan_to_num(np.array(window.word_ids, dtype=np.float64), nan=-1).astype(np.int64)
         first = (word >= 0) & (word != np.concatenate([[-1], word[:-1]]))
-        at = np.flatnonzero(first)
         owned.append(np.where(first, word, -1))
         if len(windows) == 1:
             return owned
         inside = np.flatnonzero(word >= 0)
-        for position in at[1 if w else 0 :].tolist():
+        for position in np.flatnonzero(first).tolist():
             before = position - inside[0] if w else len(word)  # the sentence's own ends cut nothing off
             after = inside[-1] - position if w < len(windows) - 1 else len(word)
             context = int(min(before, after))

@@ -25,8 +25,8 @@ class PairHead(nn.Module):
 
     The summary is the first token's vector beside the mean of all real tokens. The published head reads the first token
     alone, which fails small encoders whose pretraining never used it: a 2x128 one trained from random weights on 24,000
-    SNLI pairs got accuracy 0.54 and 0.42 at rates 3e-4 and 1e-3 by the first token, 0.55 and 0.52 by the mean. Not the
-    encoder's own pooler either: half of the encoders compared were pretrained without one.
+    SNLI pairs got accuracy 0.54 and 0.42 at rates 3e-4 and 1e-3 by the first token, 0.55 and 0.52 by the mean or both.
+    Not the encoder's own pooler either: half of the encoders compared were pretrained without one.
     """
 
     def __init__(self, width: int, classes: int, generator: torch.Generator) -> None:
