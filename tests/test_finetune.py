@@ -229,6 +229,8 @@ def test_a_prediction_that_is_not_finite_in_bf16_is_made_in_fp32() -> None:
         lambda: (TOKENIZER, Fragile(bert(TOKENIZER))), NLI, [], [], {"en": TEST}, None, 0, precision="bf16"
     )
     assert fragile.units["en"].tobytes() == untrained.units["en"].tobytes()
+    assert fragile.counts["en"]["predicted_in_fp32"] == 1
+    assert "predicted_in_fp32" not in untrained.counts["en"]
 
 
 def test_a_rate_that_diverges_is_recorded_and_not_chosen() -> None:

@@ -57,7 +57,8 @@ class Finetuned:
     """The units of every language, (N, K) in the order of the examples given, and how they came about.
 
     `learning_rate` is None, and `trials` empty, where nothing was trained. `counts` says for each split what the
-    adapter met: rows, tokens, truncated or windowed examples, examples it could not train on.
+    adapter met: rows, tokens, truncated or windowed examples, examples it could not train on; and whether bf16
+    predictions had to be made again in fp32.
     """
 
     units: Mapping[str, NDArray[np.float64]]
@@ -131,10 +132,12 @@ def finetune(
             rows["dev"] = adapter.encode(tokenizer, card, dev, max_tokens=limit, training=False)
             trials, chosen = _search(loop, card, rows, dev, recipe, rates, precision, seeds)
             precision = chosen.precision
+        counts = {split: dict(found.counts) for split, found in rows.items()}
         units = {}
         for language, examples in evals.items():
             rows[language] = adapter.encode(tokenizer, card, examples, max_tokens=limit, training=False)
-            answers = _answers(loop, rows[language], precision, language)
+            answers, used = _answers(loop, rows[language], precision, language)
+            counts[language] = {**rows[language].counts, **({"predicted_in_fp32": 1} if used != precision else {})}
             units[language] = adapter.units(card, examples, rows[language], answers)
     return Finetuned(
         units=units,
@@ -142,7 +145,7 @@ def finetune(
         learning_rate=chosen.learning_rate if training else None,
         precision=precision,
         trials=tuple(trials),
-        counts={split: dict(found.counts) for split, found in rows.items()},
+        counts=counts,
         train_seconds=sum(trial.seconds for trial in trials),
     )
 
@@ -195,10 +198,11 @@ def _search(
     return trials, best[0]
 
 
-def _answers(loop: Loop, rows: Rows, precision: Precision, language: str) -> list[NDArray[Any]]:
+def _answers(loop: Loop, rows: Rows, precision: Precision, language: str) -> tuple[list[NDArray[Any]], Precision]:
+    """The adapter's array for every row, and the precision that gave finite numbers."""
     for used in dict.fromkeys((precision, "fp32")):
         try:
-            return loop.predict(rows, used, f"predict {language}")
+            return loop.predict(rows, used, f"predict {language}"), used
         except NotFiniteError:
             continue
     raise DivergedError(f"the encoder's output for {language!r} is not finite, in fp32 either")
