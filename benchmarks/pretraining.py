@@ -29,7 +29,7 @@ import torch
 from unibert import machine, shards, tokenizer
 from unibert.config import PRESETS, TrainConfig
 from unibert.corpus import Corpus, from_folder, from_iterable
-from unibert.train import Trainer
+from unibert.trainer import Trainer
 
 LINES = 4000
 

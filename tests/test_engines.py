@@ -15,7 +15,8 @@ import pytest
 from unibench import data, engines, models, store
 from unibench.cards import load_card
 from unibench.errors import DataError
-from unibench.sweep import Planned, Surroundings, plan
+from unibench.jobs import Planned, Surroundings
+from unibench.sweep import plan
 
 
 class Deadly(dict[str, Any]):

@@ -15,12 +15,13 @@ import pytest
 import tiny_runs
 from safetensors.torch import load_file, save_file
 
-from unibench import adapters, data, models, store, sweep
+from unibench import adapters, data, jobs, models, store, sweep
 from unibench.cards import TaskCard, load_card
 from unibench.errors import DataError, StaleRecord, UserError
+from unibench.jobs import Planned, Surroundings
 from unibench.models import Encoder
 from unibench.store import EVERYTHING
-from unibench.sweep import Planned, Surroundings, plan
+from unibench.sweep import plan
 
 FIRST = Encoder(name="first", kind="trained", folder=Path("nowhere"))
 OTHER = Encoder(name="o/ther", kind="catalogue", hub="o/ther")
@@ -42,14 +43,14 @@ def having(**absent: Sequence[str]) -> Callable[..., str | None]:
     return lambda card, part, code: f"no {part} for {code}" if code in absent.get(part, ()) else None
 
 
-def jobs(planned: Sequence[Planned]) -> list[tuple[Any, ...]]:
+def outline(planned: Sequence[Planned]) -> list[tuple[Any, ...]]:
     return [(p.job.model, p.job.task, p.job.train_languages, p.job.seed, p.languages) for p in planned]
 
 
 def test_zero_shot_trains_once_for_all_languages(nli: TaskCard, sts: TaskCard) -> None:
     planned = plan([FIRST, OTHER], [nli, sts], availability=having(), seeds=2, train_limit=9, eval_limit=5)
     everywhere = ("en", "ru", "zh")
-    assert jobs(planned) == [
+    assert outline(planned) == [
         ("first", "toy_nli", ("en",), 0, everywhere),
         ("first", "toy_nli", ("en",), 1, everywhere),
         ("o/ther", "toy_nli", ("en",), 0, everywhere),
@@ -74,7 +75,7 @@ def test_zero_shot_trains_on_the_cards_language_or_the_one_asked_for(nli: TaskCa
 
 def test_monolingual_trains_and_measures_each_language_alone(nli: TaskCard) -> None:
     planned = plan([FIRST], [nli], availability=having(dev=["zh"]), protocol="monolingual", seeds=2)
-    assert jobs(planned) == [
+    assert outline(planned) == [
         ("first", "toy_nli", (code,), seed, (code,)) for code in ("en", "ru") for seed in (0, 1)
     ]  # fmt: skip
     assert [p.missing for p in planned] == [{"zh": "no dev for zh"}, {}, {}, {}]
@@ -82,7 +83,7 @@ def test_monolingual_trains_and_measures_each_language_alone(nli: TaskCard) -> N
 
 def test_multilingual_trains_on_what_there_is_and_measures_everywhere(nli: TaskCard) -> None:
     planned = plan([FIRST], [nli], availability=having(train=["zh"]), protocol="multilingual", seeds=1)
-    assert jobs(planned) == [("first", "toy_nli", ("en", "ru"), 0, ("en", "ru", "zh"))]
+    assert outline(planned) == [("first", "toy_nli", ("en", "ru"), 0, ("en", "ru", "zh"))]
     assert planned[0].missing == {}
 
 
@@ -169,13 +170,13 @@ def planned_for(names: list[str], cards: list[TaskCard], here: Surroundings, **o
 
 
 def run(planned: Sequence[Planned], here: Surroundings) -> list[store.RunRecord]:
-    return [record for item in planned for record in sweep.execute(item, here, lambda *_: None)]
+    return [record for item in planned for record in jobs.execute(item, here, lambda *_: None)]
 
 
 def forget() -> None:
     """Makes this process read data and models afresh, as another command would."""
-    sweep._LOADED.clear()
-    sweep._HASHED.clear()
+    jobs._LOADED.clear()
+    jobs._HASHED.clear()
     models._hash.cache_clear()
 
 
@@ -318,7 +319,7 @@ def test_a_malformed_file_stops_the_command_and_stores_nothing(
     here = replace(around(trained, hub), results=tmp_path / "results")
     item = replace(planned_for(["first"], [nli], around(trained, hub))[0])
     with pytest.raises(DataError, match=r"zh/test-.*parquet cannot be read as parquet"):
-        sweep.execute(item, here, lambda *_: None)
+        jobs.execute(item, here, lambda *_: None)
     assert not (tmp_path / "results").exists()
 
 

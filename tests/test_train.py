@@ -21,7 +21,8 @@ from unibert.manifest import read_manifest
 from unibert.masking import corrupt
 from unibert.objectives import mlm_loss
 from unibert.tokenizer import PAD
-from unibert.train import Trainer, fit
+from unibert.train import fit
+from unibert.trainer import Trainer
 
 
 def config_of(steps: int | None = 40, distill: Distill | None = None, **changes: Any) -> TrainConfig:
@@ -254,8 +255,7 @@ def test_an_export_opens_and_computes_the_same_logits(trained: Path, tmp_path: P
 
 def test_held_out_masks_are_the_same_for_every_model(trained: Path) -> None:
     [shards] = (trained / "shards").iterdir()
-    first, second = (
-        evaluate.load_heldout(shards, tiny_runs.LANGUAGES, vocab_size=500, mask_rate=0.15, max_tokens=64) for _ in "ab"
-    )
+    configs = (tiny_runs.asked(trained, name, seed=seed).config for name, seed in (("a", 0), ("b", 1)))
+    first, second = (evaluate.load_heldout(shards, config, 500) for config in configs)
     assert all(torch.equal(a, b) for a, b in zip(first.corrupted, second.corrupted, strict=True))
     assert sum(len(code) for code in first.language) > 20

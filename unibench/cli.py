@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from unibench.sweep import Planned
+    from unibench.jobs import Planned
 
 app = typer.Typer(
     add_completion=False,
@@ -116,7 +116,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
 ) -> None:
     """Fine-tune and score encoders. The same command again does only what is missing."""
-    from unibench import cards, models, sweep
+    from unibench import cards, jobs, models, sweep
     from unibench import data as sources
     from unibench.errors import UnknownName
 
@@ -142,11 +142,11 @@ def run(
     if dry_run:
         _show_plan(planned)
         return
-    around = sweep.Surroundings(results=results, origin=origin, device="cpu", precision="fp32", threads=threads)
+    around = jobs.Surroundings(results=results, origin=origin, device="cpu", precision="fp32", threads=threads)
     left = sweep.outstanding(planned, around, retry=retry)
-    jobs = sum(bool(item.languages) for item in planned)
+    count = sum(bool(item.languages) for item in planned)
     todo = [item for item in left if item.languages]
-    console.print(f"{jobs} fine-tunings planned, {len(todo)} to do", highlight=False)
+    console.print(f"{count} fine-tunings planned, {len(todo)} to do", highlight=False)
     if left:
         failures = _sweep(left, around, device=device, precision=precision, workers=workers)
         if failures:

@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from unibench.engines import Progress as Phase
+from unibench.jobs import Planned
+from unibench.jobs import Progress as Phase
 from unibench.store import RunRecord
-from unibench.sweep import Planned
 
 
 class Training:

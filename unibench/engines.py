@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from unibench import sweep
+from unibench import jobs
+from unibench.jobs import Planned, Progress, Surroundings
 from unibench.store import RunRecord
-from unibench.sweep import Planned, Surroundings
-
-Progress = Callable[[str, int, int], None]
 
 
 def run(
@@ -25,7 +23,7 @@ def run(
     """
     if workers == 1 or len(items) <= 1:
         for item in items:
-            yield item, sweep.execute(item, around, progress)
+            yield item, jobs.execute(item, around, progress)
         return
     yield from _in_processes(items, around, workers)
 
@@ -51,7 +49,7 @@ def _in_processes(
             except BrokenProcessPool:
                 if alone:
                     item = left.pop(queue[0])
-                    yield item, sweep.failed(item, around, "its worker process died (out of memory?)")
+                    yield item, jobs.failed(item, around, "its worker process died (out of memory?)")
                 alone = not alone
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -79,7 +77,7 @@ def silence() -> None:
 
 
 def _work(item: Planned, around: Surroundings) -> list[RunRecord]:
-    return sweep.execute(item, around, _unheard)
+    return jobs.execute(item, around, _unheard)
 
 
 def _unheard(*_: Any) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from unibench import data, models
 from unibench.cards import TaskCard
-from unibench.sweep import Planned
+from unibench.jobs import Planned
 
 
 def show_tasks(cards: Sequence[TaskCard], source: str | None, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""plan(...) -> list[Planned] (pure); outstanding(...) minus what is stored; execute(one) -> records.
+"""plan(...) -> list[Planned] (pure); outstanding(...) = the plan minus what is stored.
 
 Planning imports no torch. What is impossible is settled here: a named task or model stops the command, under "all" it
 becomes an unavailable line. One Planned is one fine-tuning, measured in each of its languages.
@@ -6,51 +6,20 @@ becomes an unavailable line. One Planned is one fine-tuning, measured in each of
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
-from unibench import data, models, store
+from unibench import data, jobs, models, store
 from unibench.adapters import RECIPES
 from unibench.cards import TaskCard
-from unibench.data import Loaded, Origin
-from unibench.errors import Unavailable, UserError
+from unibench.errors import UserError
+from unibench.jobs import Planned, Surroundings
 from unibench.models import Encoder
-from unibench.store import EVERYTHING, Job, Provenance, RunRecord
+from unibench.store import EVERYTHING, Job, RunRecord
 
 PROTOCOLS = ("zero-shot", "monolingual", "multilingual")
-PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "unibench")
 Availability = Callable[[TaskCard, data.Part, str], str | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """One fine-tuning to do and the languages to measure it in; `missing` are languages out of reach, with reasons."""
-
-    job: Job
-    card: TaskCard
-    encoder: Encoder
-    languages: tuple[str, ...]
-    missing: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What a job needs from where it runs: data, folder, device ("cpu" or "cuda"), precision, compute threads."""
-
-    results: Path
-    origin: Origin
-    device: str
-    precision: Literal["fp32", "bf16"]
-    threads: int
 
 
 def plan(
@@ -184,8 +153,8 @@ def _differences(item: Planned, language: str, record: RunRecord, around: Surrou
     assert made is not None, "an ok record has its provenance"
     data_sha256 = made.data_sha256
     # The same files need not be read again; others may still hold the same examples (a copied mirror).
-    if made.data_stamp != _stamp(item, language, around.origin):
-        data_sha256 = _data_sha256(item, language, around.origin)
+    if made.data_stamp != jobs.data_stamp(item, language, around.origin):
+        data_sha256 = jobs.data_sha256(item, language, around.origin)
     return store.stale(
         record,
         job=item.job,
@@ -193,198 +162,3 @@ def _differences(item: Planned, language: str, record: RunRecord, around: Surrou
         data_sha256=data_sha256,
         model_sha256=models.sha256(item.encoder),
     )
-
-
-def execute(item: Planned, around: Surroundings, progress: Callable[[str, int, int], None]) -> list[RunRecord]:
-    """Fine-tunes once, measures in every language and stores one record each; returns them.
-
-    Never raises for what a job can do wrong: that is a "failed" or "unavailable" record with its reason.
-    """
-    records = [
-        RunRecord(job=item.job, language=language, status="unavailable", reason=reason, family=item.card.family)
-        for language, reason in item.missing.items()
-    ]
-    if item.languages:
-        try:
-            records += _measure(item, around, progress)
-        except Unavailable as error:
-            records += _unmeasured(item, "unavailable", str(error))
-        except UserError:
-            raise
-        except Exception as error:  # a crashed job must not stop the sweep, and its reason must be seen
-            records += _unmeasured(item, "failed", f"{type(error).__name__}: {error}".splitlines()[0])
-    for record in records:
-        _store(record, around)
-    return records
-
-
-def _store(record: RunRecord, around: Surroundings) -> None:
-    # Another process may have done this job meanwhile; what stands says the same.
-    with suppress(FileExistsError):
-        store.write(around.results, record)
-
-
-def failed(item: Planned, around: Surroundings, reason: str) -> list[RunRecord]:
-    """Stores and returns "failed" records for a job whose process died."""
-    records = _unmeasured(item, "failed", reason)
-    for record in records:
-        _store(record, around)
-    return records
-
-
-def _unmeasured(item: Planned, status: store.Status, reason: str) -> list[RunRecord]:
-    return [
-        RunRecord(job=item.job, language=language, status=status, reason=reason, family=item.card.family)
-        for language in item.languages
-    ]
-
-
-def _measure(item: Planned, around: Surroundings, progress: Callable[[str, int, int], None]) -> list[RunRecord]:
-    import torch
-
-    from unibench.finetune import finetune
-    from unibench.metrics import METRICS, score
-
-    if around.device == "cpu":
-        torch.set_num_threads(around.threads)
-    started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    job, card = item.job, item.card
-    train = dev = None
-    if job.recipe is not None:
-        train = _load(card, "train", job.train_languages, around.origin, job.train_limit)
-        dev = _load(card, "dev", job.train_languages, around.origin, None)
-    evals: dict[str, Loaded] = {}
-    records: list[RunRecord] = []
-    for code in item.languages:
-        try:
-            evals[code] = _load(card, "eval", (code,), around.origin, job.eval_limit)
-        except Unavailable as error:  # what only the rows can tell, such as labels that are placeholders
-            records += _unmeasured(replace(item, languages=(code,)), "unavailable", str(error))
-    if not evals:
-        return records
-    tuned = finetune(
-        lambda: models.load(item.encoder),
-        card,
-        list(train.examples) if train else [],
-        list(dev.examples) if dev else [],
-        {code: list(loaded.examples) for code, loaded in evals.items()},
-        job.recipe,
-        job.seed,
-        device=around.device,
-        precision=around.precision,
-        progress=progress,
-    )
-    seconds = time.monotonic() - began
-    commit, dirty = _commit()
-    for code, loaded in evals.items():
-        ids = tuple(example.id for example in loaded.examples)
-        notes = tuned.notes()
-        counts = notes.pop("counts")
-        extra = {
-            **item.encoder.about,
-            **notes,
-            "counts": {split: counts[split] for split in ("train", "dev", code) if split in counts},
-            "rows": dict(loaded.notes),
-            "dataset_commits": {**(train.commits if train else {}), **loaded.commits},
-            "threads": around.threads,
-        }
-        units = tuned.units[code]
-        records.append(
-            RunRecord(
-                job=job,
-                language=code,
-                status="ok",
-                family=card.family,
-                metric=card.metric,
-                split=card.eval.split,
-                parallel=card.parallel,
-                scores={
-                    name: score(name, units)
-                    for name, metric in METRICS.items()
-                    if set(metric.unit_names) <= set(tuned.unit_names)
-                },
-                unit_names=tuned.unit_names,
-                units=units,
-                example_ids=ids,
-                groups=tuple(example.group for example in loaded.examples),
-                example_ids_sha256=store.ids_sha256(ids),
-                provenance=Provenance(
-                    commit=commit,
-                    dirty=dirty,
-                    packages=_packages(),
-                    device=around.device,
-                    started=started,
-                    seconds=round(seconds, 3),
-                    card_sha256=card.sha256,
-                    data_sha256=_data_sha256(item, code, around.origin),
-                    model_sha256=models.sha256(item.encoder),
-                    data_stamp=_stamp(item, code, around.origin),
-                    extra=extra,
-                ),
-            )
-        )
-    return records
-
-
-def _data_sha256(item: Planned, language: str, origin: Origin) -> str:
-    """One hash of the examples trained on, selected by and scored."""
-    job = item.job
-    parts = [_load(item.card, "eval", (language,), origin, job.eval_limit)]
-    if job.recipe is not None:
-        parts.append(_load(item.card, "train", job.train_languages, origin, job.train_limit))
-        parts.append(_load(item.card, "dev", job.train_languages, origin, None))
-    hashes = [_examples_sha256(part) for part in parts]
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-
-
-def _stamp(item: Planned, language: str, origin: Origin) -> str:
-    stamps = [data.stamp(item.card, ("eval",), (language,), origin)]
-    if item.job.recipe is not None:
-        stamps.append(data.stamp(item.card, ("train", "dev"), item.job.train_languages, origin))
-    return hashlib.sha256("\n".join(stamps).encode()).hexdigest()
-
-
-_LOADED: dict[tuple[Any, ...], Loaded] = {}
-_HASHED: dict[int, str] = {}
-
-
-def _load(card: TaskCard, part: data.Part, languages: tuple[str, ...], origin: Origin, limit: int | None) -> Loaded:
-    """Loads once per process: jobs of one task share their examples."""
-    key = (card.name, card.sha256, part, languages, str(origin), limit)
-    if key not in _LOADED:
-        _LOADED[key] = data.load(card, part, languages, origin, limit=limit)
-    return _LOADED[key]
-
-
-def _examples_sha256(loaded: Loaded) -> str:
-    if id(loaded) not in _HASHED:  # what `_load` returned stays alive, so its id stays its own
-        _HASHED[id(loaded)] = data.examples_sha256(loaded.examples)
-    return _HASHED[id(loaded)]
-
-
-@lru_cache(maxsize=1)
-def _packages() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-@lru_cache(maxsize=1)
-def _commit() -> tuple[str, bool]:
-    """Returns the commit of the checkout this code runs from and whether it was changed; ("", False) for a wheel."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        if not Path(git("rev-parse", "--show-toplevel")).samefile(here.parent):
-            return "", False  # installed inside somebody else's checkout
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
-        return "", False

@@ -16,8 +16,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from unibert import shards
+from unibert.config import TrainConfig
 from unibert.masking import corrupt
-from unibert.model import UniBert, mean_pool
+from unibert.model import UniBert, autocast, mean_pool
 from unibert.objectives import effective_rank
 
 MASK_SEED = 20_260_000  # one set of masks for every model of a vocabulary, so that held-out losses compare
@@ -35,21 +36,21 @@ class Heldout:
     languages: tuple[str, ...]
 
 
-def load_heldout(
-    folder: Path, languages: Sequence[str], *, vocab_size: int, mask_rate: float, lines: int = 64, max_tokens: int = 512
-) -> Heldout:
-    """Returns up to `lines` held-out lines a language, masked by a fixed seed."""
-    batches, _ = shards.heldout(folder, languages, lines=lines, max_tokens=max_tokens, batch_tokens=8192)
+def load_heldout(folder: Path, config: TrainConfig, vocab_size: int, *, lines: int = 64) -> Heldout:
+    """Returns up to `lines` held-out lines of each of the config's languages, masked by a fixed seed."""
+    batches, _ = shards.heldout(
+        folder, config.languages, lines=lines, max_tokens=config.model.positions, batch_tokens=8192
+    )
     generator = torch.Generator().manual_seed(MASK_SEED)
     tokens = [torch.from_numpy(batch.tokens_BT) for batch in batches]
-    masked = [corrupt(t, rate=mask_rate, vocab_size=vocab_size, generator=generator) for t in tokens]
+    masked = [corrupt(t, rate=config.mask_rate, vocab_size=vocab_size, generator=generator) for t in tokens]
     return Heldout(
         tokens=tokens,
         corrupted=[m[0] for m in masked],
         picked=[m[1] for m in masked],
         targets=[m[2] for m in masked],
         language=[torch.from_numpy(batch.language_B) for batch in batches],
-        languages=tuple(languages),
+        languages=config.languages,
     )
 
 
@@ -62,7 +63,7 @@ def heldout_loss(model: UniBert, heldout: Heldout, *, device: str, bf16: bool) -
     for tokens, corrupted, picked, targets, code in zip(
         heldout.tokens, heldout.corrupted, heldout.picked, heldout.targets, heldout.language, strict=True
     ):
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
+        with autocast(device, bf16):
             logits_MV = model(corrupted.to(device), picked.to(device)).logits_MV
         losses.append(F.cross_entropy(logits_MV, targets.to(device), reduction="none").cpu())
         language.append(code[picked // tokens.shape[1]])
@@ -98,7 +99,7 @@ def pooled_vectors(model: UniBert, heldout: Heldout, *, device: str, bf16: bool 
     none = torch.zeros(0, dtype=torch.long, device=device)
     vectors = []
     for tokens in heldout.tokens:
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
+        with autocast(device, bf16):
             hidden_BTD = model(tokens.to(device), none).hidden_BTD
         vectors.append(mean_pool(hidden_BTD, tokens.to(device)).cpu())
     model.train(was_training)

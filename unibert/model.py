@@ -75,6 +75,11 @@ def load(folder: str) -> UniBert:
     return UniBert(model)
 
 
+def autocast(device: str, bf16: bool) -> torch.autocast:
+    """Returns the context in which forward passes run: bf16 matrix products where wanted, fp32 otherwise."""
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bf16)
+
+
 def mean_pool(hidden_BTD: Tensor, tokens_BT: Tensor) -> Tensor:
     """Returns the mean over real tokens, [CLS] and [SEP] included, as float32 (B, D), as sentence-transformers does."""
     mask_BT1 = (tokens_BT != PAD).unsqueeze(-1).float()

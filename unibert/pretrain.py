@@ -23,7 +23,8 @@ from unibert.errors import UserError
 from unibert.manifest import SCHEMA, exported, read_manifest, write_text
 from unibert.model import parameter_counts
 from unibert.request import Request
-from unibert.train import Notify, Trainer, fit
+from unibert.train import Notify, fit
+from unibert.trainer import Trainer
 
 SIZES = tuple(PRESETS)  # from large to small
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
@@ -207,13 +208,7 @@ def _manifest(
     request: Request, trainer: Trainer, folder: Path, vocabulary: Path, teacher: dict[str, Any] | None
 ) -> dict[str, Any]:
     config = trainer.config
-    heldout = evaluate.load_heldout(
-        folder,
-        config.languages,
-        vocab_size=trainer.vocab_size,
-        mask_rate=config.mask_rate,
-        max_tokens=config.model.positions,
-    )
+    heldout = evaluate.load_heldout(folder, config, trainer.vocab_size)
     losses = evaluate.heldout_loss(trainer.model, heldout, device=trainer.device, bf16=False)
     baselines = evaluate.unigram_baselines(heldout, folder, trainer.batches.shares_L, trainer.vocab_size)
     taught = None
