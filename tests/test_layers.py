@@ -73,8 +73,8 @@ def reached(module: str) -> set[str]:
 def test_the_reader_of_imports_sees_what_it_should() -> None:
     assert {"unibench.adapters.ner", "unibench.adapters.base"} < FILES.keys()
     assert "torch" in imports_of("unibert.train", inside=False)
-    assert "torch" not in imports_of("unibench.sweep", inside=False)
-    assert {"torch", "unibench.finetune"} <= imports_of("unibench.sweep", inside=True)
+    assert "torch" not in imports_of("unibench.jobs", inside=False)
+    assert {"torch", "unibench.finetune"} <= imports_of("unibench.jobs", inside=True)
     assert "unibench.sweep" not in imports_of("unibench.cli", inside=False)
     assert "torch" in reached("unibench.finetune")
 

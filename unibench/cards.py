@@ -294,7 +294,8 @@ def _options(table: _Table, family: Family) -> dict[str, Any]:
 
 
 def _about(table: _Table, family: Family) -> dict[str, Any]:
-    kinds: dict[str, tuple[type, Any]] = {"note": (str, None), "reference": (list, [])}
+    optional = {"paper": (str, None), "url": (str, None), "note": (str, None)}  # data of one's own may have none
+    kinds: dict[str, tuple[type, Any]] = {**optional, "reference": (list, [])}
     about = {key: table.take(key, *kinds.get(key, (str,))) for key in _ABOUT}
     for index, raw in enumerate(about["reference"]):
         entry = _Table(table.path, f"about.reference[{index}]", raw if isinstance(raw, dict) else {})

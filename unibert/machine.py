@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 from typing import Literal
@@ -45,3 +46,14 @@ def set_threads(wanted: int | None) -> int:
         raise UserError(f"--threads {count}: use 1 or more")
     torch.set_num_threads(count)
     return count
+
+
+def release_memory() -> None:
+    """Hands freed heap back to the system, where the C library can (glibc).
+
+    Every batch has sizes of its own, so the heap fragments: after 600 steps of the smallest model the process stood at
+    3.7 GB, of which it used 0.7.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

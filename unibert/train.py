@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unibert import checkpoint, evaluate, tokenizer
+from unibert import checkpoint, evaluate, machine, tokenizer
 from unibert.config import TrainConfig, from_plain, to_plain
 from unibert.errors import UserError
 from unibert.manifest import write_text
@@ -68,6 +68,7 @@ def _train(trainer: Trainer, heldout: evaluate.Heldout, work: Path, notify: Noti
             row = _mean(pending)
             pending = []
             trainer.last = row
+            machine.release_memory()
             trainer.seconds = seconds_before + time.monotonic() - began
             if not math.isfinite(row["mlm"]):
                 raise UserError(
