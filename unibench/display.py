@@ -44,7 +44,7 @@ class Training:
         """Takes one event of `unibert.train.fit`."""
         kind = event["event"]
         if kind == "note":
-            self.bar.console.print(event["text"], highlight=False, markup=False)
+            self.bar.console.print(event["text"], highlight=False, markup=False, soft_wrap=True)
         elif kind == "start":
             self.languages = event["languages"]
             if self.task is not None:
@@ -100,7 +100,7 @@ class Sweep:
         self.outcomes.update(record.status for record in records)
         for reason in dict.fromkeys(record.reason for record in records if record.status == "failed"):
             text = f"failed: {job.task} {job.model} seed {job.seed}: {reason}"
-            self.bar.console.print(text, style="red", highlight=False, markup=False)
+            self.bar.console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
         self.bar.update(self.task, advance=1, phase=f"{job.task} {job.model} seed {job.seed}")
         if not self.console.is_terminal and item.languages:
             trained = "+".join(job.train_languages) or "nothing trained"

@@ -121,10 +121,9 @@ def _choose_teacher(request: Request, vocabulary: Path, folder: Path, device: st
                 f"add --tokenizer {path} or choose another teacher"
             )
         return {"folder": str(path), "halved": False, "why": f"teacher {path}, as asked"}
-    bar, bar_name = _sibling_loss(request, folder)
     larger = SIZES[: SIZES.index(request.size)]
     name = f"teacher-{larger[-1]}-{request.name}" if larger else ""
-    known = _best_teacher(request, folder, bar)
+    known = _best_teacher(request, folder)
     if known and known != name:  # its own, found again after an interruption, has used up half of the budget
         return {"folder": str(request.results / "models" / known), "halved": False, "why": f"teacher {known}, found"}
     if not larger:
@@ -142,33 +141,34 @@ def _choose_teacher(request: Request, vocabulary: Path, folder: Path, device: st
     pretrain(teaching, device=device, notify=notify)
     manifest = read_manifest(teaching.out)
     assert manifest is not None
-    loss = manifest["heldout"]["mlm"]["mean"]
-    if bar is not None and loss >= bar:
-        why = f"{name} reached {loss:.2f} nats, no better than {bar_name}'s {bar:.2f}: trained without distillation"
+    if not _has_learned(manifest):
+        loss, chance = manifest["heldout"]["mlm"]["mean"], manifest["heldout"]["unigram"]
+        why = f"{name} reached {loss:.2f} nats, unigram frequencies {chance:.2f}: trained without distillation"
         return {"folder": None, "halved": True, "why": why}
     return {"folder": str(teaching.out), "halved": True, "why": f"teacher {name}, trained within half of the budget"}
 
 
-def _sibling_loss(request: Request, folder: Path) -> tuple[float | None, str]:
-    """Returns the held-out loss a teacher must beat: of the best mlm-only model of the student's size, if any."""
+def _best_teacher(request: Request, folder: Path) -> str | None:
+    """Returns the model of these shards with the lowest held-out loss among those that can teach, None without one.
+
+    It is of the student's size or above and was not itself taught. Its equal may teach it: soft targets of a model
+    trained before make the same steps go further.
+    """
+    sizes = SIZES[: SIZES.index(request.size) + 1]
     found = [
         (manifest["heldout"]["mlm"]["mean"], name)
         for name, manifest in exported(request.results)
-        if manifest["shards"] == folder.name and manifest["size"] == request.size and manifest["objectives"] == "mlm"
+        if manifest["shards"] == folder.name
+        and manifest["size"] in sizes
+        and "distill" not in manifest["objectives"].split("+")
+        and _has_learned(manifest)
     ]
-    return min(found) if found else (None, "")
+    return min(found)[1] if found else None
 
 
-def _best_teacher(request: Request, folder: Path, bar: float | None) -> str | None:
-    """Returns the larger model of the same shards with the lowest held-out loss, if that beats `bar`."""
-    larger = SIZES[: SIZES.index(request.size)]
-    found = [
-        (manifest["heldout"]["mlm"]["mean"], name)
-        for name, manifest in exported(request.results)
-        if manifest["shards"] == folder.name and manifest["size"] in larger and not manifest["objectives"].count("dist")
-    ]
-    loss, name = min(found, default=(float("inf"), ""))
-    return name if name and (bar is None or loss < bar) else None
+def _has_learned(manifest: dict[str, Any]) -> bool:
+    """Whether a model beats what its student would know after a few steps: piece frequencies."""
+    return bool(manifest["heldout"]["mlm"]["mean"] < manifest["heldout"]["unigram"])
 
 
 def _half(config: TrainConfig) -> TrainConfig:
