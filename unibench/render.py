@@ -46,15 +46,25 @@ def render(tables: Iterable[Table], format: str) -> str:
 def show(tables: Iterable[Table], console: Console) -> None:
     """Prints the tables to a rich console, at its width."""
     for table in tables:
-        out = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        out = RichTable(
+            title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0)
+        )
         for column in table.columns:
-            out.add_column(Text(column.name), justify="left" if column.kind == "text" else "right", overflow="fold")
+            text = column.kind == "text"
+            name = column.name if text else column.name.replace(" ", "\n", 1)
+            out.add_column(Text(name), justify="left" if text else "right", overflow="fold")
         for row in table.rows:
-            out.add_row(*(Text(_cell(value, column)) for value, column in zip(row, table.columns, strict=True)))
+            out.add_row(*(Text(_stacked(value, column)) for value, column in zip(row, table.columns, strict=True)))
         console.print(out)
         for note in table.footnotes:
             console.print(Text(note, style="dim"))
         console.print()
+
+
+def _stacked(value: Value, column: Column) -> str:
+    """Returns a cell with its interval on a line of its own, which no narrow terminal breaks."""
+    cell = _cell(value, column)
+    return cell if column.kind == "text" else cell.replace(" [", "\n[").replace(", ", ",").replace("] ", "]")
 
 
 def _markdown(tables: Sequence[Table]) -> str:

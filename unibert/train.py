@@ -77,7 +77,9 @@ def _train(trainer: Trainer, heldout: evaluate.Heldout, work: Path, notify: Noti
             curve.add({"step": trainer.step_number, "tokens": trainer.tokens, **row})
             rate = (trainer.tokens - tokens_before) / (time.monotonic() - began)
             notify({"event": "step", "step": trainer.step_number, "tokens_per_s": rate, **row})
-        if trainer.step_number % config.eval_every_steps == 0 or last:
+        # The adversary is held to what the encoder was when it began.
+        begins = trainer.adversary is not None and trainer.step_number == trainer.adversary.start
+        if trainer.step_number % config.eval_every_steps == 0 or begins or last:
             curve.add(_evaluate(trainer, heldout, notify))
         # Checkpoints stand on log boundaries only, so that no half-averaged row is lost with a kill.
         if last or (not pending and time.monotonic() - saved > config.checkpoint_every_s):
