@@ -291,6 +291,16 @@ def test_missing_cells_are_gathered_by_reason() -> None:
     )
 
 
+def test_reasons_that_differ_in_their_language_alone_are_one() -> None:
+    gone = [
+        replace(missing("small", "wikiann", x, "unavailable"), reason=f"wikiann has no test split for {x} in mirror")
+        for x in ("af", "az")
+    ]
+    found = table(report([*store(), *gone]), "Missing")
+    reason = "wikiann has no test split for … in mirror"
+    assert found.rows == (("wikiann", "small", "unavailable", reason, "2", "af az", "0"),)
+
+
 def test_a_failed_seed_compares_on_the_seeds_both_have() -> None:
     records = [r for r in store() if (r.job.model, r.language, r.job.seed) != ("small", "de", 1)]
     records.append(missing("small", "xnli", "de", seed=1))

@@ -349,7 +349,7 @@ def test_a_language_without_gold_labels_is_noted_once_and_tried_again_only_when_
     found = {r.language: (r.status, r.reason) for r in run(sweep.outstanding(planned, here), here)}
     assert found["en"] == found["ru"] == ("ok", "")
     assert found["zh"][0] == "unavailable"
-    assert "none of the 6 rows for zh is labelled" in found["zh"][1]
+    assert "no row for zh is labelled" in found["zh"][1]
     assert sweep.outstanding(planned, here) == []
     [again] = sweep.outstanding(planned, here, retry=True)
     assert again.languages == ("zh",)

@@ -232,7 +232,7 @@ def _read(
         raise Unavailable(
             f"{split.name} has no row for {language}"
             if not groups
-            else f"{split.name}: none of the {len(groups)} rows for {language} is labelled: they hold placeholders; "
+            else f"{split.name}: no row for {language} is labelled: they hold placeholders; "
             "use a copy that has the gold labels"
         )
     return examples, groups, notes

@@ -144,7 +144,8 @@ def gaps_table(records: Iterable[RunRecord], title: str) -> Table | None:
     languages: dict[tuple[str, str, str, str], set[str]] = {}
     seeds: dict[tuple[str, str, str, str], set[int]] = {}
     for record in records:
-        key = (record.job.task, record.job.model, record.status, record.reason)
+        reason = record.reason.replace(f" for {record.language} ", " for … ")  # so that languages gather
+        key = (record.job.task, record.job.model, record.status, reason)
         languages.setdefault(key, set()).add(record.language)
         seeds.setdefault(key, set()).add(record.job.seed)
     alike: dict[tuple[str, str, str, tuple[str, ...], tuple[int, ...]], list[str]] = {}
