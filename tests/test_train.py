@@ -253,6 +253,15 @@ def test_an_export_opens_and_computes_the_same_logits(trained: Path, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "w"], "no temporary folder is left"
 
 
+def test_training_starts_at_the_unigram_loss(trained: Path) -> None:
+    [shards] = (trained / "shards").iterdir()
+    trainer = trainer_of(trained)
+    heldout = evaluate.load_heldout(shards, trainer.config, trainer.vocab_size)
+    before = evaluate.heldout_loss(trainer.model, heldout, device="cpu", bf16=False)["mean"]
+    unigram = evaluate.unigram_baselines(heldout, shards, trainer.batches.shares_L, trainer.vocab_size)["unigram"]
+    assert before == pytest.approx(unigram, abs=0.1)
+
+
 def test_held_out_masks_are_the_same_for_every_model(trained: Path) -> None:
     [shards] = (trained / "shards").iterdir()
     configs = (tiny_runs.asked(trained, name, seed=seed).config for name, seed in (("a", 0), ("b", 1)))

@@ -36,6 +36,15 @@ class UniBert(nn.Module):
         logits_MV = self.mlm.cls(hidden_BTD.flatten(0, 1)[picked_M])
         return Outputs(logits_MV.float(), hidden_BTD)
 
+    def start_from(self, frequency_V: Tensor) -> None:
+        """Sets the head's bias to log piece frequencies, so that training starts at the unigram loss.
+
+        Adam moves a bias by at most the learning rate a step, and rare pieces are ten nats apart from frequent ones:
+        from zero, the first thousand steps went into learning frequencies.
+        """
+        with torch.no_grad():
+            self.mlm.cls.predictions.bias.copy_(frequency_V.log())
+
     def shared_parameters(self) -> list[nn.Parameter]:
         """The encoder's parameters, embeddings and LayerNorms included: those an adversary's gradient reaches."""
         return [p for p in self.mlm.bert.parameters() if p.requires_grad]

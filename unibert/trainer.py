@@ -47,6 +47,8 @@ class Trainer:
             long_share=config.long_share,
             seed=config.seed,
         )
+        frequencies_LV = shards.unigram(shard_folder, config.languages, vocab_size)
+        self.model.start_from(torch.from_numpy(self.batches.shares_L @ frequencies_LV))
         self.adversary: AdversaryState | None = None
         if config.adversary is not None:
             self.adversary = AdversaryState(
