@@ -1,4 +1,5 @@
 """UniBERT: compact multilingual encoders from masked language modelling, a language adversary and distillation.
 
-`unibert.train.fit(config, corpus, out)` is the way in. This package has never heard of a benchmark.
+`unibert.pretrain.pretrain(request, …)` is the way in, with a Request from `unibert.request`. This package has never
+heard of a benchmark.
 """

@@ -38,7 +38,7 @@ class Heldout:
 
 def load_heldout(folder: Path, config: TrainConfig, vocab_size: int, *, lines: int = 64) -> Heldout:
     """Returns up to `lines` held-out lines of each of the config's languages, masked by a fixed seed."""
-    batches, _ = shards.heldout(
+    batches = shards.heldout(
         folder, config.languages, lines=lines, max_tokens=config.model.positions, batch_tokens=8192
     )
     generator = torch.Generator().manual_seed(MASK_SEED)

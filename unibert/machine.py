@@ -52,7 +52,7 @@ def release_memory() -> None:
     """Hands freed heap back to the system, where the C library can (glibc).
 
     Every batch has sizes of its own, so the heap fragments: after 600 steps of the smallest model the process stood at
-    3.7 GB, of which it used 0.7.
+    3.7 GB, where a shorter run of it used 0.7.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -250,16 +250,12 @@ def collate(rows: Sequence[tuple[int, NDArray[Any]]]) -> Batch:
     return Batch(tokens_BT=tokens_BT, lengths_B=lengths_B, language_B=np.array([i for i, _ in rows], np.int64))
 
 
-def heldout(
-    folder: Path, languages: Sequence[str], *, lines: int, max_tokens: int, batch_tokens: int
-) -> tuple[list[Batch], dict[str, int]]:
-    """Returns batches of the first `lines` held-out lines of each language, sorted by length, and the lines of each."""
+def heldout(folder: Path, languages: Sequence[str], *, lines: int, max_tokens: int, batch_tokens: int) -> list[Batch]:
+    """Returns batches of the first `lines` held-out lines of each language, sorted by length."""
     rows: list[tuple[int, NDArray[Any]]] = []
-    found: dict[str, int] = {}
     for index, language in enumerate(languages):
         kept = Lines(folder, language, "heldout")
         chosen = [kept[i][: max_tokens - 2] for i in range(min(lines, len(kept)))]
-        found[language] = len(chosen)
         rows += [(index, tokens) for tokens in chosen if len(tokens)]
     if not rows:
         raise UserError(f"{folder} has no held-out line in any language; give the corpus more text")
@@ -269,7 +265,7 @@ def heldout(
         if batches[-1] and (len(row[1]) + 2) * (len(batches[-1]) + 1) > batch_tokens:
             batches.append([])
         batches[-1].append(row)
-    return [collate(batch) for batch in batches], found
+    return [collate(batch) for batch in batches]
 
 
 def unigram(folder: Path, languages: Sequence[str], vocab_size: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The loop: fit(config, ...) -> the exported model's folder. Resumable, and deterministic on a CPU.
+"""The loop: fit(config, ...) -> the trainer in its last state. Resumable, and deterministic on a CPU.
 
 Legend: B sequences, T tokens, M masked positions.
 
