@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,8 +22,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train compact multilingual encoders, benchmark them beside baselines, and report how sure the gains are.",
 )
+tasks_app = typer.Typer(rich_markup_mode="rich")
+app.add_typer(tasks_app, name="tasks")
 console = Console()
+VOCABULARY, SAMPLE_VOCABULARY = 32_000, 16_000
 Results = Annotated[Path, typer.Option("--results", help="Folder of models, records and reports.")]
+Data = Annotated[str | None, typer.Option("--data", help="auto, hub, sample, or a folder laid out OWNER/NAME.")]
+TasksDir = Annotated[Path | None, typer.Option("--tasks-dir", help="A folder of further task cards.")]
 
 
 @app.command(
@@ -30,16 +36,23 @@ Results = Annotated[Path, typer.Option("--results", help="Folder of models, reco
 )
 def train(
     size: Annotated[str, typer.Option(help="base, small, xsmall or xxsmall.")] = "small",
-    corpus: Annotated[str, typer.Option(help="A folder of LANG.txt, LANG.txt.zst or LANG.txt.gz files.")] = "auto",
+    corpus: Annotated[
+        str, typer.Option(help="auto, sample, or a folder of LANG.txt, LANG.txt.zst or LANG.txt.gz files.")
+    ] = "auto",
     languages: Annotated[str, typer.Option(help="all, or codes joined by commas.")] = "all",
     objectives: Annotated[str, typer.Option(help="mlm, with adversary and distill as wanted.")] = (
         "mlm,adversary,distill"
     ),
     teacher: Annotated[str, typer.Option(help="auto, none, the name of a model trained here, or a folder.")] = "auto",
     tokenizer: Annotated[str, typer.Option(help="auto (one per corpus), a model trained here, or a folder.")] = "auto",
-    vocab_size: Annotated[int, typer.Option(help="Pieces of a vocabulary trained by --tokenizer auto.")] = 32_000,
+    vocab_size: Annotated[
+        int | None,
+        typer.Option(help="Pieces of a vocabulary trained by --tokenizer auto; 16000 on the sample, else 32000."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; excludes --budget.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Wall-clock time such as 90s, 10m, 2h; becomes steps.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Wall-clock time such as 90s, 10m, 2h; becomes steps. Without --steps: 10m.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides weights, data order, masks.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the export; made from size and objectives.")] = None,
     results: Results = Path("results"),
@@ -53,9 +66,11 @@ def train(
     from unibert import machine, request
 
     on = machine.device(device)
+    text = _corpus(corpus, languages)
+    sampled = not isinstance(text, str)
     asked = request.build(
         size=size,
-        corpus=corpus,
+        corpus=text,
         languages=languages,
         objectives=objectives,
         results=results,
@@ -63,13 +78,15 @@ def train(
         precision=machine.precision(precision, on),
         teacher=teacher,
         tokenizer=tokenizer,
-        vocab_size=vocab_size,
+        vocab_size=vocab_size or (SAMPLE_VOCABULARY if sampled else VOCABULARY),
         steps=steps,
         budget=budget,
         seed=seed,
         name=name,
         config_file=config,
     )
+    if steps is None and budget is None:
+        console.print(f"no --steps or --budget: training for {request.DEFAULT_BUDGET}, a first look", style="yellow")
     for what, value in request.describe(asked):
         console.print(f"[bold]{what:>11}[/]  ", end="")
         console.print(value, markup=False, highlight=False)
@@ -101,13 +118,13 @@ def run(
     train_languages: Annotated[
         str | None, typer.Option(help="Languages zero-shot fine-tunes in; by default each card's own, mostly en.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="auto, hub, or a folder laid out OWNER/NAME.")] = None,
+    data: Data = None,
     train_limit: Annotated[int | None, typer.Option(min=1, help="At most this many training examples.")] = None,
     eval_limit: Annotated[int | None, typer.Option(min=1, help="About this many test examples, in whole groups.")] = (
         None
     ),
     results: Results = Path("results"),
-    tasks_dir: Annotated[Path | None, typer.Option(help="A folder of further task cards.")] = None,
+    tasks_dir: TasksDir = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core on a CPU, one on a GPU.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Compute threads of each process on a CPU.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -126,7 +143,9 @@ def run(
     wanted = _names(languages)
     cards.pick_languages(wanted, picked)
     encoders = models.pick(_names(model), results)
-    origin = sources.origin(data)
+    origin = sources.origin(data, [card.eval.hub for card in picked])
+    if origin.kind == "sample":
+        _banner("examples", f"--data {data}" if data == "sample" else "")
     planned = sweep.plan(
         encoders,
         picked,
@@ -138,6 +157,7 @@ def run(
         train_limit=train_limit,
         eval_limit=eval_limit,
         named_tasks=tasks != "all",
+        origin="sample" if origin.kind == "sample" else "data",
     )
     if dry_run:
         _show_plan(planned)
@@ -190,15 +210,45 @@ def report(
         console.print(f"wrote {out}", highlight=False, markup=False)
 
 
-@app.command(epilog="Example: unibench tasks --data mirror/")
+@tasks_app.callback(invoke_without_command=True, epilog="Example: unibench tasks --data mirror/")
 def tasks(
-    data: Annotated[str | None, typer.Option(help="Say what can be run from here: auto, hub, or a folder.")] = None,
-    tasks_dir: Annotated[Path | None, typer.Option(help="A folder of further task cards.")] = None,
+    context: typer.Context,
+    data: Annotated[
+        str | None, typer.Option(help="Say what can be run from here: auto, hub, sample, or a folder.")
+    ] = None,
+    tasks_dir: TasksDir = None,
 ) -> None:
-    """List the benchmark tasks, their languages, and with --data what can be run."""
+    """List the benchmark tasks, their languages, and with --data what can be run; `tasks show` prints examples."""
+    if context.invoked_subcommand is not None:
+        return
     from unibench import cards, listings
 
     listings.show_tasks(cards.all_cards(cards.card_folders(tasks_dir)), data, console)
+
+
+@tasks_app.command(epilog="Example: unibench tasks show wikiann --language sw --count 3")
+def show(
+    task: Annotated[str, typer.Argument(help="A task's name.")],
+    language: Annotated[str, typer.Option(help="One of its languages.")],
+    part: Annotated[str, typer.Option(help="train, dev or eval.")] = "eval",
+    count: Annotated[int, typer.Option(min=1, help="How many examples.")] = 5,
+    data: Data = None,
+    tasks_dir: TasksDir = None,
+) -> None:
+    """Print examples of a task in a language, as a model will be asked them."""
+    from unibench import cards, listings
+    from unibench import data as sources
+    from unibench.errors import UnknownName
+
+    if part not in ("train", "dev", "eval"):
+        raise UnknownName("part", part, ("train", "dev", "eval"), "a task")
+    [card] = cards.pick([task], cards.card_folders(tasks_dir))
+    cards.pick_languages([language], [card])
+    origin = sources.origin(data, [card.eval.hub])
+    if origin.kind == "sample":
+        _banner("examples", f"--data {data}" if data == "sample" else "")
+    loaded = sources.load(card, part, [language], origin)  # type: ignore[arg-type]
+    listings.show_examples(card, loaded, count, console)
 
 
 @app.command(epilog="Example: unibench models --results results")
@@ -207,6 +257,38 @@ def models(results: Results = Path("results")) -> None:
     from unibench import listings
 
     listings.show_models(results, console)
+
+
+@app.command(epilog="Example: unibench demo --results demo")
+def demo(results: Results = Path("demo")) -> None:
+    """Show the whole thing work, offline, in minutes: train, run and report on the generated sample."""
+    import time
+
+    from unibench import demo as demos
+
+    began = time.monotonic()
+    for number, step in enumerate(steps := demos.steps(results), start=1):
+        console.rule(f"[bold]{number}/{len(steps)}[/] {step.why}", align="left")
+        console.print(
+            f"$ unibench {shlex.join(step.words)}", style="cyan", highlight=False, markup=False, soft_wrap=True
+        )
+        app(step.words, standalone_mode=False)
+    console.rule(f"done in {(time.monotonic() - began) / 60:.1f} minutes", align="left")
+    console.print(demos.NEXT.format(results=results), highlight=False, markup=False)
+
+
+@app.command(epilog="Example: unibench doctor --results results")
+def doctor(results: Results = Path("results")) -> None:
+    """Say what this machine offers, and the remedy for what is missing. Exit code 1 if something will fail."""
+    from unibench import doctor as doctors
+    from unibench import listings
+    from unibert import machine
+
+    on = machine.device("auto")
+    found = doctors.examine(results, device=on, precision=machine.precision("auto", on))
+    listings.show_findings(found, console)
+    if any(finding.status == "problem" for finding in found):
+        raise typer.Exit(1)
 
 
 def main() -> None:
@@ -233,6 +315,41 @@ def main() -> None:
 
 def _complain(message: str) -> None:
     Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
+
+
+def _banner(what: str, asked: str) -> None:
+    """Says that the generated sample is in use, and, unless it was asked for, why and what to type for real data."""
+    from rich.panel import Panel
+
+    if asked:
+        text = f"The generated sample's {what}, as asked ({asked})."
+    else:
+        text = f"The generated sample's {what}: no folder was named and nothing else can be reached from here."
+    text += " Good to see that everything works, not to rank encoders; it never shares a table with real data."
+    if not asked:
+        text += " For real data: --data FOLDER or hub, --corpus FOLDER."
+    console.print(Panel(text, title="sample", style="yellow", expand=False))
+
+
+def _corpus(spec: str, languages: str) -> Any:
+    """Returns the sample's Corpus for "sample", and for "auto" where $UNIBENCH_CORPUS is not set; else the folder."""
+    folder = os.environ.get("UNIBENCH_CORPUS")
+    if spec == "auto" and folder:
+        return folder
+    if spec not in ("auto", "sample"):
+        return spec
+    from unibench.sample import text
+    from unibert.corpus import Corpus
+    from unibert.languages import LANGUAGES
+
+    chosen = text.pick(_names(languages), LANGUAGES)
+    _banner("text", f"--corpus {spec}" if spec == "sample" else "")
+    silent = [code for code in LANGUAGES if code not in chosen]
+    if languages == "all" and silent:
+        console.print(f"no text in {len(silent)} of {len(LANGUAGES)} languages: {' '.join(silent)}", highlight=False)
+    return Corpus(
+        name="sample", languages=chosen, identity=text.identity(chosen), read=lambda code: iter(text.lines(code))
+    )
 
 
 def _names(words: str) -> Any:

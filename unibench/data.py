@@ -18,6 +18,8 @@ from typing import Any, Literal
 from unibench.cards import Source, TaskCard
 from unibench.errors import DataError, Unavailable
 from unibench.readers import READERS, RowError
+from unibench.sample import fingerprint as sample_fingerprint
+from unibench.sample import tasks
 from unibench.sources import Origin, Split, fingerprint, hub_reachable, locate, open_split, origin
 
 __all__ = [
@@ -64,11 +66,13 @@ class Loaded:
 
     `notes` counts rows by what was done to them, before any limit: "unlabelled" (dropped), "iob_repaired",
     "answer_moved", "answer_absent". `commits` gives the commit of each Hub dataset read; it is empty for a mirror.
+    `parallel` says that ids and groups mean the same in every language.
     """
 
     examples: tuple[Example, ...]
     notes: Mapping[str, int]
     commits: Mapping[str, str]
+    parallel: bool
 
 
 def availability(card: TaskCard, part: Part, language: str, origin: Origin) -> str | None:
@@ -101,15 +105,17 @@ def load(card: TaskCard, part: Part, languages: Sequence[str], origin: Origin, *
     """
     assert part != "eval" or len(languages) == 1, "one language is scored at a time: ids do not name it"
     assert limit is None or limit > 0
-    carve = part != "eval" and not card.dev
+    carve = part != "eval" and not card.dev and origin.kind != "sample"
     examples: list[Example] = []
     notes: Counter[str] = Counter()
     commits: dict[str, str] = {}
     for language in dict.fromkeys(languages):
-        for prefix, source, split in _find(card, part, language, origin):
-            if split.commit:
-                commits[split.hub] = split.commit
-            rows, groups, counted = _read(card, source, split, language, prefix)
+        found = _find(card, part, language, origin)
+        tables = [_read(card, source, split, language, prefix) for prefix, source, split in found]
+        if origin.kind == "sample":
+            tables = [_generate(card, part, language)]
+        commits |= {split.hub: split.commit for _, _, split in found if split.commit}
+        for rows, groups, counted in tables:
             if carve:
                 held_out = _draw_groups(groups, max(1, min(DEV_LIMIT, math.ceil(len(groups) * CARVED_FRAC))))
                 rows = [example for example in rows if (example.group in held_out) == (part == "dev")]
@@ -126,7 +132,10 @@ def load(card: TaskCard, part: Part, languages: Sequence[str], origin: Origin, *
         examples = sorted(examples, key=lambda example: _hash(example.id))[:limit]
     examples.sort(key=lambda example: example.id)
     return Loaded(
-        examples=tuple(examples), notes={name: count for name, count in sorted(notes.items()) if count}, commits=commits
+        examples=tuple(examples),
+        notes={name: count for name, count in sorted(notes.items()) if count},
+        commits=commits,
+        parallel=card.parallel or origin.kind == "sample",
     )
 
 
@@ -135,6 +144,9 @@ def stamp(card: TaskCard, parts: Sequence[Part], languages: Sequence[str], origi
 
     In a mirror it covers their paths, sizes and times of change; on the Hub their commit. Raises Unavailable.
     """
+    if origin.kind == "sample":
+        found = [f"{card.name} {part} {language} {sample_fingerprint()}" for part in parts for language in languages]
+        return hashlib.sha256("\n".join(found).encode()).hexdigest()
     found = [
         f"{part} {language} {prefix} {fingerprint(split)}"
         for part in parts
@@ -155,7 +167,10 @@ def examples_sha256(examples: Iterable[Example]) -> str:
 
 
 def _find(card: TaskCard, part: Part, language: str, origin: Origin) -> list[tuple[str, Source, Split]]:
-    """Returns (id prefix, source, split) of all that `part` is made of in `language`; Unavailable if one is missing."""
+    """Returns (id prefix, source, split) of all that `part` is made of in `language`; Unavailable if one is missing.
+
+    Of the generated sample there is nothing to find: an empty list says that it has the part.
+    """
     name, sources = part, {"train": card.train, "dev": card.dev or card.train, "eval": (card.eval,)}[part]
     if not sources:
         raise Unavailable(f"{card.name} trains nothing, so it has no {part} data")
@@ -169,6 +184,11 @@ def _find(card: TaskCard, part: Part, language: str, origin: Origin) -> list[tup
             tongue for source in sources for tongue in ([source.language] if source.language else source.prefixes)
         }
         raise Unavailable(f"{card.name} has no {part} data for {language}, only for {', '.join(sorted(spoken))}")
+    if origin.kind == "sample":
+        reason = tasks.unavailable(card.family, language, card.labels)
+        if reason is not None:
+            raise Unavailable(reason)
+        return []
     found = []
     for index, source in chosen:
         split = locate(source, language, origin)
@@ -176,6 +196,16 @@ def _find(card: TaskCard, part: Part, language: str, origin: Origin) -> list[tup
             raise Unavailable(split)
         found.append(("" if part == "eval" else f"{name}{index}.{language}.", source, split))
     return found
+
+
+def _generate(card: TaskCard, part: Part, language: str) -> tuple[list[Example], list[str], Counter[str]]:
+    """Returns the sample's examples of a part, the group of each, and nothing to count."""
+    prefix = "" if part == "eval" else f"{part}0.{language}."
+    examples = [
+        Example(id=f"{prefix}{number:07d}", group=f"{prefix}g{row.group + 1:06d}", inputs=row.inputs, target=row.target)
+        for number, row in enumerate(tasks.rows(card.family, card.name, part, language, card.labels), start=1)
+    ]
+    return examples, [example.group for example in examples], Counter()
 
 
 def _speaks(source: Source, language: str) -> bool:

@@ -165,7 +165,7 @@ def _record(item: Planned, language: str, loaded: Loaded, tuned: Finetuned, made
         family=item.card.family,
         metric=item.card.metric,
         split=item.card.eval.split,
-        parallel=item.card.parallel,
+        parallel=loaded.parallel,
         scores={name: score(name, units) for name, metric in METRICS.items() if set(metric.unit_names) <= set(names)},
         unit_names=names,
         units=units,

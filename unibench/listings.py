@@ -12,6 +12,8 @@ from rich.text import Text
 
 from unibench import data, models
 from unibench.cards import TaskCard
+from unibench.data import Loaded
+from unibench.doctor import Finding
 from unibench.jobs import Planned
 
 
@@ -48,6 +50,56 @@ def show_models(results: Path, console: Console) -> None:
         size = str(about.get("size", about.get("note", "")))
         row = [encoder.name, encoder.kind, size, str(about.get("objectives", "")), *counts, encoder.reason or "yes"]
         table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def show_examples(card: TaskCard, loaded: Loaded, count: int, console: Console) -> None:
+    """Prints the first examples of a task, a block each: the inputs, and what is expected."""
+    console.print(f"{card.name}: {card.title}; {len(loaded.examples)} examples", highlight=False, markup=False)
+    table = _table(["example", "", ""])
+    for example in loaded.examples[:count]:
+        shown = [(name, _words(value)) for name, value in example.inputs.items()]
+        if card.family == "ner":
+            shown = [("tokens", _tagged(example.inputs["tokens"], example.target))]
+        elif card.family == "nli":
+            shown.append(("label", Text(card.labels[example.target], style="bold")))
+        elif card.family == "qa":
+            shown.append(("answers", Text(" | ".join(example.target["text"]), style="bold")))
+        else:
+            shown.append(("score", Text(f"{example.target * card.options['scale']:.2f}", style="bold")))
+        for row, (name, value) in enumerate(shown):
+            table.add_row("" if row else example.id, name, value, end_section=row == len(shown) - 1)
+    console.print(table)
+
+
+def _words(value: object) -> Text:
+    return Text(str(value))
+
+
+def _tagged(tokens: Sequence[str], tags: Sequence[str]) -> Text:
+    """Returns the tokens, each entity in brackets with its type."""
+    out = Text()
+    for index, (token, tag) in enumerate(zip(tokens, tags, strict=True)):
+        following = tags[index + 1] if index + 1 < len(tags) else "O"
+        if index:
+            out.append(" ")
+        if tag.startswith("B-"):
+            out.append("[")
+        out.append(token, style="" if tag == "O" else "bold")
+        if tag != "O" and not following.startswith("I-"):
+            out.append(f"]{tag[2:]}", style="cyan")
+    return out
+
+
+def show_findings(findings: Sequence[Finding], console: Console) -> None:
+    """Prints what the doctor found: a line each, with the remedy where something is missing."""
+    table = _table(["", "what", "found", "remedy"])
+    styles = {"ok": "green", "note": "yellow", "problem": "red"}
+    for finding in findings:
+        table.add_row(
+            Text(finding.status, style=styles[finding.status]),
+            *map(Text, (finding.what, finding.found, finding.remedy)),
+        )
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""Where data come from: the Hub, or a mirror of it in a folder. One path serves both.
+"""Where data come from: the Hub, a mirror of it in a folder, or the generated sample. One path serves the first two.
 
 Both are a list of files at one commit and a README that says which of them make up a config and a split. The files
 of one split are opened by `datasets` from disk, after a download in the Hub's case. So no loading script ever runs,
@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -40,12 +40,14 @@ _Configs = Mapping[str, Mapping[str, tuple[str, ...]]]  # config -> split -> pat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The Hub, or the mirror in the folder `root`, laid out OWNER/NAME/CONFIG/SPLIT-*.parquet."""
+    """The Hub, the mirror in the folder `root`, laid out OWNER/NAME/CONFIG/SPLIT-*.parquet, or the generated sample."""
 
-    kind: Literal["hub", "mirror"]
+    kind: Literal["hub", "mirror", "sample"]
     root: Path | None = None
 
     def __str__(self) -> str:
+        if self.kind == "sample":
+            return "the generated sample"
         return "the Hub" if self.root is None else str(self.root)
 
 
@@ -60,14 +62,14 @@ class Split:
     commit: str  # "" for a mirror
 
 
-def origin(spec: str | None) -> Origin:
+def origin(spec: str | None, hubs: Iterable[str] = ()) -> Origin:
     """Returns the one place this process takes data from.
 
-    "hub"; a folder that mirrors it; "auto" or None, which is $UNIBENCH_DATA where set and else the Hub if it answers.
-    Raises UserError, with what to do, where that leads nowhere.
+    "sample"; "hub"; a folder that mirrors it; "auto" or None, which is $UNIBENCH_DATA where set, else the Hub if it
+    answers or its cache holds one of `hubs`, else the sample. Raises UserError for a folder that is not there.
     """
     if spec == "sample":
-        raise UserError("the generated sample is not part of this version; use --data hub or --data FOLDER")
+        return Origin(kind="sample")
     if spec == "hub":
         hub_reachable()  # a Hub that does not answer is asked once: what is in the cache is used, nothing else waits
         return Origin(kind="hub")
@@ -75,18 +77,19 @@ def origin(spec: str | None) -> Origin:
     if spec is None or spec == "auto":
         spec, named = os.environ.get("UNIBENCH_DATA"), "$UNIBENCH_DATA"
         if not spec:
-            if hub_reachable():
-                return Origin(kind="hub")
-            raise UserError(
-                "no data: the Hugging Face Hub does not answer; use --data FOLDER (or set UNIBENCH_DATA) for a mirror "
-                "laid out OWNER/NAME, or --data hub for what is already in the Hub cache"
-            )
+            return Origin(kind="hub" if hub_reachable() or any(map(_cached, hubs)) else "sample")
     root = Path(spec).expanduser()
     if not root.is_dir():
         raise UserError(
-            f"the data folder {spec} ({named}) does not exist; expected a folder laid out OWNER/NAME, or hub"
+            f"the data folder {spec} ({named}) does not exist; expected a folder laid out OWNER/NAME, or hub, or sample"
         )
     return Origin(kind="mirror", root=root)
+
+
+def _cached(hub: str) -> bool:
+    from huggingface_hub import constants
+
+    return any(Path(constants.HF_HUB_CACHE, f"datasets--{hub.replace('/', '--')}").glob("snapshots/*"))
 
 
 @lru_cache(maxsize=1)

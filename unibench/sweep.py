@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from unibench import data, jobs, models, store
 from unibench.adapters import RECIPES
@@ -34,12 +35,14 @@ def plan(
     train_limit: int | None = None,
     eval_limit: int | None = None,
     named_tasks: bool = True,
+    origin: Literal["data", "sample"] = "data",
 ) -> list[Planned]:
     """Returns every fine-tuning of encoders × cards × seeds, in that order, and what cannot be had, with reasons.
 
     `protocol` None is each card's own; `languages` None is all of a card's; no `train_languages` means that zero-shot
-    trains on the card's own, or English. A task that trains nothing has one seed, since nothing in it is random. Raises
-    UserError for a named task no part of which can be run.
+    trains on the card's own, or English. A task that trains nothing has one seed, since nothing in it is random.
+    `origin` says where the examples come from: real data sets or the generated sample. Raises UserError for a named
+    task no part of which can be run.
     """
     planned: list[Planned] = []
     for card in cards:
@@ -73,6 +76,7 @@ def plan(
                         recipe=RECIPES[card.family] if card.train else None,
                         train_limit=train_limit if card.train else None,
                         eval_limit=eval_limit,
+                        origin=origin,
                     )
                     first = index == 0 and seed == 0 and not encoder.reason
                     planned.append(

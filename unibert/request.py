@@ -15,6 +15,7 @@ from unibert.corpus import Corpus, from_folder
 from unibert.errors import UserError
 from unibert.manifest import exported
 
+DEFAULT_BUDGET = "10m"  # enough for a first look on a laptop; announced, since no result should rest on it unseen
 BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # a GPU idles on small batches; a short CPU run needs many steps
 
 
@@ -51,7 +52,7 @@ class Request:
 def build(
     *,
     size: str,
-    corpus: str,
+    corpus: str | Corpus,
     languages: str,
     objectives: str,
     results: Path,
@@ -66,7 +67,11 @@ def build(
     name: str | None = None,
     config_file: Path | None = None,
 ) -> Request:
-    """Returns the request that a command line describes; UserError for whatever cannot be meant."""
+    """Returns the request that a command line describes; UserError for whatever cannot be meant.
+
+    `corpus` is a folder, read in `languages`, or a corpus that is already made. Without steps and budget it is the
+    DEFAULT_BUDGET.
+    """
     if size not in PRESETS:
         raise UserError(f"no size {size!r}; {_close(size, PRESETS)}")
     wanted = tuple(part.strip() for part in objectives.split(",") if part.strip())
@@ -78,8 +83,8 @@ def build(
     if steps is not None and budget is not None:
         raise UserError(f"--steps {steps} and --budget {budget} exclude each other; give one")
     if steps is None and budget is None:
-        raise UserError("how long? give --steps N or --budget 10m")
-    text = _corpus(corpus, languages)
+        budget = DEFAULT_BUDGET
+    text = corpus if isinstance(corpus, Corpus) else _corpus(corpus, languages)
     config = TrainConfig(
         model=PRESETS[size],
         languages=text.languages,
@@ -158,8 +163,8 @@ def seconds(budget: str) -> float:
 
 def _corpus(corpus: str, languages: str) -> Corpus:
     chosen = None if languages == "all" else tuple(part.strip() for part in languages.split(",") if part.strip())
-    if corpus in ("auto", "wikipedia", "sample"):
-        raise UserError(f"--corpus {corpus} is not part of this version; give a folder of LANG.txt[.zst|.gz] files")
+    if corpus == "wikipedia":
+        raise UserError("--corpus wikipedia is not part of this version; give sample or a folder of LANG.txt[.zst|.gz]")
     return from_folder(Path(corpus), chosen)
 
 

@@ -1,0 +1,63 @@
+"""The whole path in minutes, on the generated sample: the commands of `unibench demo`, as a person would type them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+TASKS = ("xnli", "wikiann", "xquad", "stsb_multi", "sts17")
+LANGUAGES = ("en", "de", "es", "fr", "ru", "zh", "ar", "tr", "sw", "hi")
+SIZE, TEACHER_SIZE = "xxsmall", "xsmall"
+TEACHER, MLM, UNIBERT = f"teacher-{TEACHER_SIZE}", f"mlm-{SIZE}", f"unibert-{SIZE}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One command: what it is for, and its words after `unibench`."""
+
+    why: str
+    words: tuple[str, ...]
+
+
+def steps(results: Path) -> list[Step]:
+    """Returns the demo's commands in order. Steps are counted, not timed, so every machine trains the same models."""
+    where = ("--results", str(results))
+    text = ("--corpus", "sample", "--languages", ",".join(LANGUAGES), *where)
+    train = ("train", "--size", SIZE, *text, "--steps", "1000")
+    return [
+        Step(
+            why="a teacher, one size up, by masked language modelling",
+            words=("train", "--size", TEACHER_SIZE, *text, "--objectives", "mlm", "--steps", "1000", "--name", TEACHER),
+        ),
+        Step(
+            why="the baseline: the compact size, by masked language modelling alone",
+            words=(*train, "--objectives", "mlm", "--name", MLM),
+        ),
+        Step(
+            why="UniBERT: the same size and steps, with the language adversary and the teacher",
+            words=(*train, "--objectives", "mlm,adversary,distill", "--teacher", TEACHER, "--name", UNIBERT),
+        ),
+        Step(
+            why="both and the untrained floor, fine-tuned in English, scored in every language of five tasks",
+            words=("run", "--model", f"{MLM},{UNIBERT},scratch", "--tasks", ",".join(TASKS), "--data", "sample",
+                   "--train-limit", "1500", "--seeds", "1", *where),
+        ),
+        Step(
+            why="the leaderboard, written down",
+            words=("report", "--significance", "--baseline", MLM, "--format", "markdown",
+                   "--out", str(results / "LEADERBOARD.md"), *where),
+        ),
+        Step(why="and shown", words=("report", "--significance", "--baseline", MLM, *where)),
+    ]  # fmt: skip
+
+
+NEXT = """\
+The models, records and LEADERBOARD.md are in {results}/. For results that mean something, take real data and train longer:
+
+  unibench doctor
+  unibench train --size small --corpus FOLDER --objectives mlm --budget 8h --name mlm-small
+  unibench train --size small --corpus FOLDER --budget 8h --name unibert-small
+  unibench run --model all --tasks xnli,wikiann,xquad,stsb_multi,sts17 --data hub --seeds 5
+  unibench report --significance --baseline mlm-small
+
+FOLDER holds LANG.txt, LANG.txt.zst or LANG.txt.gz files; a mirror of the data sets in a folder goes to --data."""

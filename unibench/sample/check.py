@@ -1,0 +1,216 @@
+"""What can be checked about a language's sentences without speaking it: `python -m unibench.sample.check [LANG …]`."""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+
+from unibench.errors import DataError
+from unibench.sample import lexicon, templates
+from unibench.sample.facts import RELATIONS, Fact, Key, World, everything, kind, true_of
+from unibench.sample.templates import Slot, Template
+
+# Words of these scripts are no sign of English left over: what the language's own letters are.
+LATIN = re.compile(r"[A-Za-z]{2,}")
+
+
+def problems(code: str) -> list[str]:
+    """Returns what is wrong with a language's file, a line each; nothing when it passes.
+
+    Every wording is filled with facts of every kind of subject (both sexes, every type of organisation, every country)
+    and must be read back as that fact and no other; nothing may be left in another script or, where a sentence of more
+    than two words equals the English one, in English; names must be told apart.
+    """
+    try:
+        here = templates.language(code)
+    except DataError as error:
+        return [str(error)]
+    found = [*_ambiguous_names(code), *_untranslated(code)]
+    for relation in RELATIONS:
+        wordings = [(f"statements.{relation}", here.statements[relation], True)]
+        if RELATIONS[relation].asked:
+            wordings.append((f"questions.{relation}", here.questions[relation], False))
+        for key, several, stated in wordings:
+            for index, template in enumerate(several):
+                where = f"{code}.toml: {key}[{index}]"
+                for fact in _samples(relation):
+                    text = templates.render(code, template, fact).text
+                    found += [f"{where}: {what}: {text}" for what in _wrong(code, text)]
+                    if stated and (read := parse(code, text)) != {fact}:
+                        other = ", ".join(sorted({f.relation for f in read - {fact}})) or "nothing"
+                        found.append(f"{where}: reads back as {other}: {text}")
+                if stated and not any(isinstance(p, str) and p.strip(" .。।۔") for p in template):
+                    found.append(f"{where}: is nothing but slots")
+    return list(dict.fromkeys(found))
+
+
+def parse(code: str, text: str) -> set[Fact]:
+    """Returns every fact that some wording of the language states in just this sentence."""
+    found = set()
+    for relation, pattern, slots in _patterns(code):
+        for match in _every_match(pattern, text):
+            keys: dict[str, set[Key]] = {}
+            for group, (slot, form) in enumerate(slots, start=1):
+                read = _read(code, kind(slot), form, match[group - 1])
+                keys[slot] = keys[slot] & read if slot in keys else read
+            if all(len(keys[slot]) == 1 for slot in RELATIONS[relation].slots):
+                entities = tuple(next(iter(keys[slot])) for slot in RELATIONS[relation].slots)
+                fact = Fact(relation=relation, entities=entities)
+                wordings = templates.language(code).statements[relation]
+                if any(templates.render(code, w, fact).text == text for w in wordings):
+                    found.add(fact)
+    return found
+
+
+@cache
+def _patterns(code: str) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    found = []
+    for relation, wordings in templates.language(code).statements.items():
+        for template in wordings:
+            found.append((relation, *_pattern(template)))
+    return found
+
+
+def _pattern(template: Template) -> tuple[str, list[tuple[str, str]]]:
+    out, slots = [], []
+    for part in template:
+        if isinstance(part, Slot) and part.choices:
+            out.append("(?:" + "|".join(map(re.escape, part.choices)) + ")")
+        elif isinstance(part, Slot):
+            out.append("(.+?)")
+            slots.append((part.name, part.form))
+        else:
+            out.append(re.escape(part))
+    return "".join(out), slots
+
+
+def _every_match(pattern: str, text: str) -> Iterator[tuple[str, ...]]:
+    """Yields the groups of a full match: shortest first, and, where that differs, longest first."""
+    seen = set()
+    for way in (pattern, pattern.replace("(.+?)", "(.+)")):
+        for tail in ("", r"\.") if way.endswith(r"\.") else ("",):
+            whole = way.removesuffix(r"\.") if tail else way
+            match = re.fullmatch(whole, text, re.IGNORECASE)
+            if match and match.groups() not in seen:
+                seen.add(match.groups())
+                yield match.groups()
+
+
+def _read(code: str, of: str, form: str, text: str) -> set[Key]:
+    names = _names(code, of, form)
+    return names.get(text.casefold(), set())
+
+
+@cache
+def _names(code: str, of: str, form: str) -> dict[str, set[Key]]:
+    """Returns entities by what they are called; dates by reading every day that can be drawn would be slow, so all."""
+    keys: tuple[Key, ...] = everything(of) if of != "date" else _days()
+    found: dict[str, set[Key]] = {}
+    for key in keys:
+        found.setdefault(templates.formed(code, of, form, key)[0].casefold(), set()).add(key)
+    return found
+
+
+@cache
+def _days() -> tuple[Key, ...]:
+    world = World(np.random.default_rng(1))
+    return tuple(sorted({world.draw("date") for _ in range(40)}))
+
+
+def _samples(relation: str) -> list[Fact]:
+    """Returns facts that meet every sex, type of organisation and country in the relation."""
+    world = World(np.random.default_rng(0))
+    subject = kind(RELATIONS[relation].slots[0])
+    if relation in {fact.relation for fact in true_of("DE")}:
+        facts = [fact for country in everything("country") for fact in true_of(str(country))]
+        return [fact for fact in facts if fact.relation == relation]
+    out = []
+    for index, country in enumerate(everything("country")):
+        pool = everything(subject) if subject != "date" else _days()
+        fact = world.fact(relation, pool[(index * 37 + index // 7) % len(pool)])
+        entities = list(fact.entities)
+        for at, slot in enumerate(RELATIONS[relation].slots[1:], start=1):
+            if kind(slot) in ("country", "city") and country not in entities:
+                entities[at] = country
+                break
+        for at, slot in enumerate(RELATIONS[relation].slots):
+            if kind(slot) == "date":
+                entities[at] = _days()[index % len(_days())]
+        out.append(Fact(relation=relation, entities=tuple(entities)))
+    return out
+
+
+def _wrong(code: str, text: str) -> list[str]:
+    found = []
+    if text != unicodedata.normalize("NFC", text):
+        found.append("is not in Unicode's composed form")
+    if "  " in text or text != text.strip():
+        found.append("has a space too many")
+    if re.search(r"\s[.,;:!?…](\s|$)", text) and code != "fr":
+        found.append("has a space before a stop")
+    if text[-1] not in ".?。？।۔؟;;" and code != "th":
+        found.append("ends without a stop")
+    if not _uses_latin(code) and LATIN.search(text):
+        found.append(f"holds Latin letters ({', '.join(LATIN.findall(text))})")
+    return found
+
+
+def _uses_latin(code: str) -> bool:
+    return "a" <= lexicon.country("FR", code)[0].lower() <= "z"
+
+
+def _untranslated(code: str) -> list[str]:
+    """Returns the sentences that equal the English ones, and names that CLDR gives only in English."""
+    if code == "en":
+        return []
+    here, english = templates.language(code), templates.language("en")
+    same = []
+    for table, ours, theirs in (
+        ("statements", here.statements, english.statements),
+        ("questions", here.questions, english.questions),
+    ):
+        for relation, several in ours.items():
+            shared = {_words(t) for t in several} & {_words(t) for t in theirs[relation]}
+            same += [f"{code}.toml: {table}.{relation} holds the English sentence {' '.join(w)!r}" for w in shared if w]
+    return same
+
+
+def _words(template: Template) -> tuple[str, ...]:
+    return tuple(w for p in template if isinstance(p, str) for w in re.findall(r"\w+", p.lower()))
+
+
+def _ambiguous_names(code: str) -> list[str]:
+    found = []
+    names: dict[str, tuple[str, Key]] = {}
+    for of in ("country", "city", "continent", "currency", "language"):
+        for key in everything(of):
+            called = templates.name(code, of, key).casefold()
+            if not called.strip():
+                found.append(f"{code}: {of} {key} has no name")
+            other = names.setdefault(called, (of, key))
+            if other != (of, key) and {of, other[0]} & {"country", "city"}:
+                found.append(f"{code}: {of} {key} and {other[0]} {other[1]} are both called {called!r}; correct one")
+            elif other != (of, key) and of == other[0]:
+                found.append(f"{code}: {of} {key} and {other[1]} are both called {called!r}; correct one")
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the problems of the languages named, of all without names; returns 1 if there are any."""
+    failed = 0
+    for code in arguments or templates.codes():
+        found = problems(code)
+        failed += bool(found)
+        print(f"{code}: {'passes' if not found else f'{len(found)} problems'}")
+        for line in found[:60]:
+            print(f"  {line}")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
