@@ -52,7 +52,7 @@ def steps(results: Path) -> list[Step]:
 
 
 NEXT = """\
-The models, records and LEADERBOARD.md are in {results}/. For results that mean something, take real data and train longer:
+The models, records and LEADERBOARD.md are in {results}/. For results that mean something, real data and hours:
 
   unibench doctor
   unibench train --size small --corpus FOLDER --objectives mlm --budget 8h --name mlm-small

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import unicodedata
@@ -51,68 +52,51 @@ def problems(code: str) -> list[str]:
 
 def parse(code: str, text: str) -> set[Fact]:
     """Returns every fact that some wording of the language states in just this sentence."""
+    # A sentence's first letter was made a capital, and a stop after an abbreviation's was left out.
+    begun = {text, text[0].lower() + text[1:], text.replace("İ", "i", 1) if text[0] == "İ" else text}
+    ways = {way + stop for way in begun for stop in ("", "." if text.endswith(".") else "")}
     found = set()
-    for relation, pattern, slots in _patterns(code):
-        for match in _every_match(pattern, text):
-            keys: dict[str, set[Key]] = {}
-            for group, (slot, form) in enumerate(slots, start=1):
-                read = _read(code, kind(slot), form, match[group - 1])
-                keys[slot] = keys[slot] & read if slot in keys else read
-            if all(len(keys[slot]) == 1 for slot in RELATIONS[relation].slots):
-                entities = tuple(next(iter(keys[slot])) for slot in RELATIONS[relation].slots)
-                fact = Fact(relation=relation, entities=entities)
-                wordings = templates.language(code).statements[relation]
-                if any(templates.render(code, w, fact).text == text for w in wordings):
+    for relation, wordings in templates.language(code).statements.items():
+        fitting = [t for t in wordings if all(p in text for p in t[1:-1] if isinstance(p, str))]
+        for template, way in itertools.product(fitting, ways):
+            for slots in _readings(code, template, way):
+                fact = Fact(relation=relation, entities=tuple(slots[slot] for slot in RELATIONS[relation].slots))
+                if templates.render(code, template, fact).text == text:
                     found.add(fact)
     return found
 
 
-@cache
-def _patterns(code: str) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    found = []
-    for relation, wordings in templates.language(code).statements.items():
-        for template in wordings:
-            found.append((relation, *_pattern(template)))
-    return found
-
-
-def _pattern(template: Template) -> tuple[str, list[tuple[str, str]]]:
-    out, slots = [], []
-    for part in template:
-        if isinstance(part, Slot) and part.choices:
-            out.append("(?:" + "|".join(map(re.escape, part.choices)) + ")")
-        elif isinstance(part, Slot):
-            out.append("(.+?)")
-            slots.append((part.name, part.form))
-        else:
-            out.append(re.escape(part))
-    return "".join(out), slots
-
-
-def _every_match(pattern: str, text: str) -> Iterator[tuple[str, ...]]:
-    """Yields the groups of a full match: shortest first, and, where that differs, longest first."""
-    seen = set()
-    for way in (pattern, pattern.replace("(.+?)", "(.+)")):
-        for tail in ("", r"\.") if way.endswith(r"\.") else ("",):
-            whole = way.removesuffix(r"\.") if tail else way
-            match = re.fullmatch(whole, text, re.IGNORECASE)
-            if match and match.groups() not in seen:
-                seen.add(match.groups())
-                yield match.groups()
-
-
-def _read(code: str, of: str, form: str, text: str) -> set[Key]:
-    names = _names(code, of, form)
-    return names.get(text.casefold(), set())
+def _readings(code: str, template: Template, text: str) -> Iterator[dict[str, Key]]:
+    """Yields the entities, by slot, of every way in which a template can have made a text."""
+    if not template:
+        if not text:
+            yield {}
+        return
+    part, rest = template[0], template[1:]
+    if isinstance(part, str):
+        if text.startswith(part):
+            yield from _readings(code, rest, text[len(part) :])
+    elif part.choices:
+        for choice in part.choices:
+            if text.startswith(choice):
+                yield from _readings(code, rest, text[len(choice) :])
+    else:
+        names = _names(code, kind(part.name), part.form)
+        for end in range(1, len(text) + 1):
+            for key in names.get(text[:end], ()):
+                for slots in _readings(code, rest, text[end:]):
+                    if slots.get(part.name, key) == key:
+                        yield {**slots, part.name: key}
 
 
 @cache
 def _names(code: str, of: str, form: str) -> dict[str, set[Key]]:
-    """Returns entities by what they are called; dates by reading every day that can be drawn would be slow, so all."""
-    keys: tuple[Key, ...] = everything(of) if of != "date" else _days()
+    """Returns entities by what they are called, as it is and begun as a sentence is not; of dates those in samples."""
     found: dict[str, set[Key]] = {}
-    for key in keys:
-        found.setdefault(templates.formed(code, of, form, key)[0].casefold(), set()).add(key)
+    for key in everything(of) if of != "date" else _days():
+        called = templates.formed(code, of, form, key)[0]
+        for way in (called, called[0].lower() + called[1:]):
+            found.setdefault(way, set()).add(key)
     return found
 
 
