@@ -219,7 +219,7 @@ def test_inference_follows_from_the_facts(monkeypatch):
     check._names.cache_clear()
     for row in tasks.rows("nli", "xnli", "dev", "en", tasks.NLI_LABELS):
         sentences = re.findall(r"[^.]+\.", row.inputs["premise"])
-        assert len(sentences) == 2
+        assert len(sentences) in (1, 2)
         known: dict[tuple[str, facts.Key], facts.Key] = {}
         for sentence in sentences:
             [fact] = check.parse("en", sentence.strip())

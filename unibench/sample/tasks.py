@@ -164,27 +164,29 @@ class _Premise:
 def _nli_facts(name: str, part: Part) -> list[_Premise]:
     """What each premise states, and a hypothesis of every label about its subject.
 
-    The relation told truly or wrongly and the one told of nothing stated are drawn as an ordered pair, and all values
-    alike, so a hypothesis by itself says nothing about its label.
+    The relation told truly or wrongly and the one told of nothing stated are drawn as a pair in which neither has a part
+    of its own, and all values alike, so a hypothesis by itself says nothing about its label. One in five follows from
+    what is stated only by way of where a city lies.
     """
     world = _world(name, part)
     out = []
-    for _ in range(SIZES[part] // 3):
+    while len(out) < SIZES[part] // PER_GROUP["nli"]:
         of = world.choice(("person", "organisation"))
         told = OF_PERSON if of == "person" else OF_ORGANISATION
-        contradictable = [r for r, relation in RELATIONS.items() if relation.functional and relation.slots[0] == of]
-        first = world.choice(contradictable)
-        other = world.choice([r for r in contradictable if _base(r) != _base(first)])
+        first, other = (_contradictable(world, of) for _ in range(2))
+        if _base(first) == _base(other):
+            continue
         subject = world.draw(of)
         right = world.fact(first, subject)
         wrong = world.fact(first, subject, world.draw(kind(RELATIONS[first].slots[-1]), right.value))
         # A city goes by its country's code, so what follows from "lives in Paris" has the same value.
         stated = [Fact(relation=_base(first), entities=right.entities)]
-        stated.append(world.fact(world.choice([r for r in told if r not in (_base(first), _base(other))]), subject))
+        if world.rng.random() < 0.5:
+            stated.append(world.fact(world.choice([r for r in told if r not in (_base(first), _base(other))]), subject))
         wordings = [int(n) for n in world.rng.integers(12, size=5)]
-        if first == _base(first):  # another wording than the premise's, in any language of two to four
+        if first == _base(first):  # another wording than the premise's, however many a language has
             wordings[2] = wordings[0] + 1
-        order = [int(n) for n in world.rng.permutation(2)]
+        order = [int(n) for n in world.rng.permutation(len(stated))]
         facts = {"entailment": right, "neutral": world.fact(other, subject), "contradiction": wrong}
         out.append(
             _Premise(
@@ -193,6 +195,13 @@ def _nli_facts(name: str, part: Part) -> list[_Premise]:
             )
         )
     return out
+
+
+def _contradictable(world: World, of: str) -> str:
+    """Returns a relation that a subject has one value of."""
+    own = [r for r in (OF_PERSON if of == "person" else OF_ORGANISATION) if RELATIONS[r].functional]
+    following = [r for r in FOLLOWING if RELATIONS[r].slots[0] == of]
+    return world.choice(following if world.rng.random() < 0.2 else own)
 
 
 def _base(relation: str) -> str:

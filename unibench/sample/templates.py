@@ -210,7 +210,9 @@ def name(code: str, of: str, key: Key) -> str:
 
 @cache
 def formed(code: str, of: str, form: str, key: Key) -> tuple[str, int, int]:
-    """Returns an entity's name in a form, and where in it the name itself stands (all of it if the name changed)."""
+    """Returns an entity's name in a form, and where in it the name itself stands: in brackets that the rule puts there,
+    else where the citation form is, else everywhere.
+    """
     plain = name(code, of, key)
     if not form:
         return plain, 0, len(plain)
@@ -218,6 +220,10 @@ def formed(code: str, of: str, form: str, key: Key) -> tuple[str, int, int]:
         found = pattern.search(plain)
         if found:
             text = found.expand(made.replace("{}", "\0")).replace("\0", plain)
+            before, opened, rest = text.partition("[")
+            if opened:
+                inside, _, after = rest.partition("]")
+                return before + inside + after, len(before), len(before) + len(inside)
             start = text.find(plain)
             return (text, 0, len(text)) if start < 0 else (text, start, start + len(plain))
     raise AssertionError("the last rule takes every name")
