@@ -21,7 +21,7 @@ from unibench import store
 from unibench.cli import app
 
 REPO = Path(__file__).resolve().parents[1]
-COMMANDS = ("train", "run", "report", "tasks", "models")
+COMMANDS = ("train", "run", "report", "tasks", "tasks show", "models", "demo", "doctor")
 SETTINGS = "batch_tokens = 512\n[model]\nlayers = 1\nwidth = 64\npositions = 64\n"
 Captured = pytest.CaptureFixture[str]
 
@@ -172,6 +172,67 @@ def test_a_failed_record_is_exit_code_1_and_is_tried_again(
         assert "2 records failed; the same command tries them again" in shown
 
 
+def test_without_steps_or_budget_it_says_how_long(home: Path, tmp_path: Path, capsys: Captured) -> None:
+    assert unibench(*train_line(home, tmp_path / "results", "--dry-run")) == 0
+    shown = capsys.readouterr().out
+    assert "no --steps or --budget: training for 10m, a first look" in shown
+    assert "600 s, turned into steps" in shown
+
+
+def test_the_commands_of_the_design_card_take_the_sample_where_nothing_else_is(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert unibench("train", "--size", "small", "--dry-run") == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "The generated sample's text: no folder was named and nothing else can be reached from here" in shown
+    assert "no text in 14 of 107 languages: azb ba bar" in shown
+    assert "sample, 93 languages: af, an, ar" in shown
+    assert "unibert-small (small: 6 layers, width 384) starts" in shown
+    assert unibench("run", "--model", "all", "--tasks", "xnli,wikiann", "--dry-run") == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "The generated sample's examples: no folder was named" in shown
+    assert "the generated sample has no qu" in shown
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_text_can_be_the_default(
+    home: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNIBENCH_CORPUS", str(home / "text"))
+    assert unibench("train", "--size", "xxsmall", "--steps", "5", "--results", tmp_path, "--dry-run") == 0
+    assert "text, 3 languages: en, ru, zh" in capsys.readouterr().out
+
+
+def test_examples_are_shown(home: Path, capsys: Captured) -> None:
+    assert unibench("tasks", "show", "toy_nli", "--language", "ru", "--count", "2",
+                    "--tasks-dir", home / "tasks", "--data", home / "hub") == 0  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "A toy: is the hypothesis in the premise?; 18 examples" in shown
+    assert "0000001" in shown
+    assert "0000003" not in shown
+    assert any(f"label        {label}" in shown for label in ("yes", "no", "maybe"))
+    for task, language, expected in (
+        ("wikiann", "sw", "]LOC"), ("xquad", "th", "answers"), ("stsb_multi", "pl", "score"), ("sts17", "en-ar", "score")
+    ):  # fmt: skip
+        assert unibench("tasks", "show", task, "--language", language, "--data", "sample") == 0
+        assert expected in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["wikian", "--language", "sw"], "no task 'wikian'"),
+        (["wikiann", "--language", "swa"], "no language 'swa' in the picked tasks; did you mean 'sw'?"),
+        (["wikiann", "--language", "qu"], "the generated sample has no qu; it has af, ar"),
+        (["wikiann", "--language", "sw", "--part", "tests"], "no part 'tests' in a task; known: dev, eval, train"),
+        (["xquad", "--language", "de", "--part", "train"], "xquad has no train data for de, only for en"),
+    ],
+)
+def test_a_mistake_in_tasks_show_is_one_line(tmp_path: Path, capsys: Captured, more: list[str], expected: str) -> None:
+    refused(unibench("tasks", "show", *more, "--data", "sample"), expected, capsys, tmp_path / "results")
+
+
 def test_a_dry_run_writes_nothing(home: Path, tmp_path: Path, capsys: Captured) -> None:
     results = tmp_path / "results"
     assert unibench(*train_line(home, results, "--budget", "10m", "--dry-run")) == 0
@@ -190,7 +251,8 @@ TRAIN_MISTAKES = [
     (["--budget", "0m"], "--budget '0m'"),
     (["--budget", "tenm"], "--budget 'tenm'"),
     (["--steps", "5", "--budget", "1m"], "--steps 5 and --budget 1m exclude each other; give one"),
-    ([], "how long? give --steps N or --budget 10m"),
+    (["--steps", "5", "--corpus", "wikipedia"], "--corpus wikipedia is not part of this version"),
+    (["--steps", "5", "--corpus", "sample", "--languages", "en,min"], "no language 'min' in the sample's text"),
     (["--steps", "0"], "steps 0 trains nothing"),
     (["--steps", "5", "--corpus", "nowhere"], "no folder nowhere"),
     (["--steps", "5", "--languages", "en,rru"], "no language 'rru' in"),
@@ -344,7 +406,7 @@ def test_the_exit_code_and_the_line_reach_the_shell(home: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    shown = CliRunner().invoke(app, [command, "--help"])
+    shown = CliRunner().invoke(app, [*command.split(), "--help"])
     assert shown.exit_code == 0
     assert f"Example: unibench {command}" in shown.output
 
@@ -352,13 +414,14 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 def test_help_names_every_command() -> None:
     shown = CliRunner().invoke(app, ["--help"])
     assert shown.exit_code == 0
-    assert all(command in shown.output for command in COMMANDS)
+    assert all(command.split()[0] in shown.output for command in COMMANDS)
 
 
 def test_help_and_lists_and_reports_never_load_torch(home: Path, measured: Path) -> None:
     code, out, err = in_a_process(
         ["--help"],
-        *([command, "--help"] for command in COMMANDS),
+        *([*command.split(), "--help"] for command in COMMANDS),
+        ["tasks", "show", "xquad", "--language", "ru", "--data", "sample"],
         ["tasks", "--tasks-dir", home / "tasks", "--data", home / "hub"],
         ["models", "--results", measured],
         ["report", "--results", measured, "--significance"],

@@ -300,13 +300,17 @@ def test_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert origin(str(tmp_path)) == Origin(kind="mirror", root=tmp_path)
     assert origin("hub") == Origin(kind="hub")
     assert str(origin("hub")) == "the Hub"
-    with pytest.raises(UserError, match="not part of this version"):
-        origin("sample")
+    assert origin("sample") == Origin(kind="sample")
+    assert str(origin("sample")) == "the generated sample"
     with pytest.raises(UserError, match=r"nowhere .--data. does not exist"):
         origin("nowhere")
     for spec in (None, "auto"):
-        with pytest.raises(UserError, match="no data: the Hugging Face Hub does not answer; use --data FOLDER"):
-            origin(spec)
+        assert origin(spec) == Origin(kind="sample"), "neither mirror, cache nor Hub"
+        assert origin(spec, ["me/absent"]) == Origin(kind="sample")
+        with monkeypatch.context() as patch:
+            patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+            (tmp_path / "cache" / "datasets--me--here" / "snapshots" / "abc").mkdir(parents=True, exist_ok=True)
+            assert origin(spec, ["me/absent", "me/here"]) == Origin(kind="hub"), "its cache holds one of them"
         monkeypatch.setattr(sources, "hub_reachable", lambda: True)
         assert origin(spec) == Origin(kind="hub")
         monkeypatch.setenv("UNIBENCH_DATA", str(tmp_path))

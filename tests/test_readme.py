@@ -72,10 +72,7 @@ def test_the_tree_names_every_module():
                 assert re.search(rf"^  {path.name} ", README, flags=re.M), f"{package}/{path.name} is not in the tree"
 
 
-@pytest.mark.realdata
-def test_the_quickstart_runs_as_written(shared, tmp_path):
-    (tmp_path / "text").symlink_to(shared / "corpus")
-    (tmp_path / "mirror").symlink_to(shared / "hub")
+def test_the_quickstart_runs_as_written(tmp_path):
     text = "".join(text for _, run, text in FENCES if run)
     script = "set -euo pipefail\nunibench() { " + shlex.quote(sys.executable) + ' -m unibench.cli "$@"; }\n' + text
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
@@ -87,3 +84,6 @@ def test_the_quickstart_runs_as_written(shared, tmp_path):
     assert "adversary-xxsmall" in board
     assert "stsb_multi spearman" in board
     assert "mbert" in board, "what could not be had is named"
+    assert "sample data" in board
+    assert "[" in done.stdout
+    assert "]LOC" in done.stdout

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from unibench import look
+from unibench.options import Data, Results, TasksDir, banner, console, names
+
 if TYPE_CHECKING:
     from unibench.jobs import Planned
 
@@ -22,13 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train compact multilingual encoders, benchmark them beside baselines, and report how sure the gains are.",
 )
-tasks_app = typer.Typer(rich_markup_mode="rich")
-app.add_typer(tasks_app, name="tasks")
-console = Console()
 VOCABULARY, SAMPLE_VOCABULARY = 32_000, 16_000
-Results = Annotated[Path, typer.Option("--results", help="Folder of models, records and reports.")]
-Data = Annotated[str | None, typer.Option("--data", help="auto, hub, sample, or a folder laid out OWNER/NAME.")]
-TasksDir = Annotated[Path | None, typer.Option("--tasks-dir", help="A folder of further task cards.")]
 
 
 @app.command(
@@ -133,26 +130,26 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
 ) -> None:
     """Fine-tune and score encoders. The same command again does only what is missing."""
-    from unibench import cards, jobs, models, sweep
+    from unibench import cards, jobs, listings, models, sweep
     from unibench import data as sources
     from unibench.errors import UnknownName
 
     if protocol is not None and protocol not in sweep.PROTOCOLS:
         raise UnknownName("protocol", protocol, sweep.PROTOCOLS, "unibench")
-    picked = cards.pick(_names(tasks), cards.card_folders(tasks_dir))
-    wanted = _names(languages)
+    picked = cards.pick(names(tasks), cards.card_folders(tasks_dir))
+    wanted = names(languages)
     cards.pick_languages(wanted, picked)
-    encoders = models.pick(_names(model), results)
+    encoders = models.pick(names(model), results)
     origin = sources.origin(data, [card.eval.hub for card in picked])
     if origin.kind == "sample":
-        _banner("examples", f"--data {data}" if data == "sample" else "")
+        banner("examples", f"--data {data}" if data == "sample" else "")
     planned = sweep.plan(
         encoders,
         picked,
         availability=lambda card, part, language: sources.availability(card, part, language, origin),
         languages=None if wanted == "all" else wanted,
         protocol=protocol,
-        train_languages=_names(train_languages or ""),
+        train_languages=names(train_languages or ""),
         seeds=seeds,
         train_limit=train_limit,
         eval_limit=eval_limit,
@@ -160,7 +157,7 @@ def run(
         origin="sample" if origin.kind == "sample" else "data",
     )
     if dry_run:
-        _show_plan(planned)
+        listings.show_plan(planned, console)
         return
     around = jobs.Surroundings(results=results, origin=origin, device="cpu", precision="fp32", threads=threads)
     left = sweep.outstanding(planned, around, retry=retry)
@@ -195,7 +192,7 @@ def report(
     known = ("terminal", *render.FORMATS)
     if format not in known:
         raise UnknownName("format", format, known, "unibench report")
-    chosen = _names(tasks)
+    chosen = names(tasks)
     tables = reports.leaderboard(
         store.load(results), baseline=baseline, tasks=() if chosen == "all" else chosen, significance=significance
     )
@@ -210,53 +207,8 @@ def report(
         console.print(f"wrote {out}", highlight=False, markup=False)
 
 
-@tasks_app.callback(invoke_without_command=True, epilog="Example: unibench tasks --data mirror/")
-def tasks(
-    context: typer.Context,
-    data: Annotated[
-        str | None, typer.Option(help="Say what can be run from here: auto, hub, sample, or a folder.")
-    ] = None,
-    tasks_dir: TasksDir = None,
-) -> None:
-    """List the benchmark tasks, their languages, and with --data what can be run; `tasks show` prints examples."""
-    if context.invoked_subcommand is not None:
-        return
-    from unibench import cards, listings
-
-    listings.show_tasks(cards.all_cards(cards.card_folders(tasks_dir)), data, console)
-
-
-@tasks_app.command(epilog="Example: unibench tasks show wikiann --language sw --count 3")
-def show(
-    task: Annotated[str, typer.Argument(help="A task's name.")],
-    language: Annotated[str, typer.Option(help="One of its languages.")],
-    part: Annotated[str, typer.Option(help="train, dev or eval.")] = "eval",
-    count: Annotated[int, typer.Option(min=1, help="How many examples.")] = 5,
-    data: Data = None,
-    tasks_dir: TasksDir = None,
-) -> None:
-    """Print examples of a task in a language, as a model will be asked them."""
-    from unibench import cards, listings
-    from unibench import data as sources
-    from unibench.errors import UnknownName
-
-    if part not in ("train", "dev", "eval"):
-        raise UnknownName("part", part, ("train", "dev", "eval"), "a task")
-    [card] = cards.pick([task], cards.card_folders(tasks_dir))
-    cards.pick_languages([language], [card])
-    origin = sources.origin(data, [card.eval.hub])
-    if origin.kind == "sample":
-        _banner("examples", f"--data {data}" if data == "sample" else "")
-    loaded = sources.load(card, part, [language], origin)  # type: ignore[arg-type]
-    listings.show_examples(card, loaded, count, console)
-
-
-@app.command(epilog="Example: unibench models --results results")
-def models(results: Results = Path("results")) -> None:
-    """List the encoders: trained here, the untrained floor, and known baselines, with what each needs."""
-    from unibench import listings
-
-    listings.show_models(results, console)
+app.add_typer(look.tasks_app, name="tasks")
+app.command(epilog="Example: unibench models --results results")(look.models)
 
 
 @app.command(epilog="Example: unibench demo --results demo")
@@ -317,20 +269,6 @@ def _complain(message: str) -> None:
     Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
 
 
-def _banner(what: str, asked: str) -> None:
-    """Says that the generated sample is in use, and, unless it was asked for, why and what to type for real data."""
-    from rich.panel import Panel
-
-    if asked:
-        text = f"The generated sample's {what}, as asked ({asked})."
-    else:
-        text = f"The generated sample's {what}: no folder was named and nothing else can be reached from here."
-    text += " Good to see that everything works, not to rank encoders; it never shares a table with real data."
-    if not asked:
-        text += " For real data: --data FOLDER or hub, --corpus FOLDER."
-    console.print(Panel(text, title="sample", style="yellow", expand=False))
-
-
 def _corpus(spec: str, languages: str) -> Any:
     """Returns the sample's Corpus for "sample", and for "auto" where $UNIBENCH_CORPUS is not set; else the folder."""
     folder = os.environ.get("UNIBENCH_CORPUS")
@@ -342,19 +280,14 @@ def _corpus(spec: str, languages: str) -> Any:
     from unibert.corpus import Corpus
     from unibert.languages import LANGUAGES
 
-    chosen = text.pick(_names(languages), LANGUAGES)
-    _banner("text", f"--corpus {spec}" if spec == "sample" else "")
+    chosen = text.pick(names(languages), LANGUAGES)
+    banner("text", f"--corpus {spec}" if spec == "sample" else "")
     silent = [code for code in LANGUAGES if code not in chosen]
     if languages == "all" and silent:
         console.print(f"no text in {len(silent)} of {len(LANGUAGES)} languages: {' '.join(silent)}", highlight=False)
     return Corpus(
         name="sample", languages=chosen, identity=text.identity(chosen), read=lambda code: iter(text.lines(code))
     )
-
-
-def _names(words: str) -> Any:
-    """Returns "all", or the comma-separated names."""
-    return "all" if words == "all" else [word.strip() for word in words.split(",") if word.strip()]
 
 
 def _sweep(left: list[Planned], around: Any, *, device: str, precision: str, workers: int | None) -> int:
@@ -375,12 +308,6 @@ def _sweep(left: list[Planned], around: Any, *, device: str, precision: str, wor
             display.done(item, records)
     console.print(", ".join(f"{count} records {status}" for status, count in sorted(display.outcomes.items())))
     return display.outcomes["failed"]
-
-
-def _show_plan(planned: list[Planned]) -> None:
-    from unibench import listings
-
-    listings.show_plan(planned, console)
 
 
 if __name__ == "__main__":

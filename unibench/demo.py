@@ -1,4 +1,7 @@
-"""The whole path in minutes, on the generated sample: the commands of `unibench demo`, as a person would type them."""
+"""The whole path in minutes, on the generated sample: the commands of `unibench demo`, as a person would type them.
+
+Steps are counted, not timed, so every machine trains the same models. How the sizes were found is in results/LOG.md.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ TASKS = ("xnli", "wikiann", "xquad", "stsb_multi", "sts17")
 LANGUAGES = ("en", "de", "es", "fr", "ru", "zh", "ar", "tr", "sw", "hi")
 SIZE, TEACHER_SIZE = "xxsmall", "xsmall"
 TEACHER, MLM, UNIBERT = f"teacher-{TEACHER_SIZE}", f"mlm-{SIZE}", f"unibert-{SIZE}"
+VOCABULARY, TEACHER_STEPS, STEPS, TRAIN_LIMIT = 8000, 500, 1200, 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,34 +24,36 @@ class Step:
 
 
 def steps(results: Path) -> list[Step]:
-    """Returns the demo's commands in order. Steps are counted, not timed, so every machine trains the same models."""
+    """Returns the demo's commands in order."""
     where = ("--results", str(results))
-    text = ("--corpus", "sample", "--languages", ",".join(LANGUAGES), *where)
-    train = ("train", "--size", SIZE, *text, "--steps", "1000")
+    text = ("--corpus", "sample", "--languages", ",".join(LANGUAGES), "--vocab-size", str(VOCABULARY), *where)
+    teacher = ("train", "--size", TEACHER_SIZE, *text, "--steps", str(TEACHER_STEPS))
+    student = ("train", "--size", SIZE, *text, "--steps", str(STEPS))
+    pairs = tuple(f"{one}-{other}" for one in LANGUAGES for other in LANGUAGES)
+    report = ("report", "--significance", "--baseline", MLM, *where)
     return [
         Step(
             why="a teacher, one size up, by masked language modelling",
-            words=("train", "--size", TEACHER_SIZE, *text, "--objectives", "mlm", "--steps", "1000", "--name", TEACHER),
+            words=(*teacher, "--objectives", "mlm", "--name", TEACHER),
         ),
         Step(
             why="the baseline: the compact size, by masked language modelling alone",
-            words=(*train, "--objectives", "mlm", "--name", MLM),
+            words=(*student, "--objectives", "mlm", "--name", MLM),
         ),
         Step(
             why="UniBERT: the same size and steps, with the language adversary and the teacher",
-            words=(*train, "--objectives", "mlm,adversary,distill", "--teacher", TEACHER, "--name", UNIBERT),
+            words=(*student, "--objectives", "mlm,adversary,distill", "--teacher", TEACHER, "--name", UNIBERT),
         ),
         Step(
-            why="both and the untrained floor, fine-tuned in English, scored in every language of five tasks",
+            why="both and the untrained floor: fine-tuned in English, scored in every language they have read",
             words=("run", "--model", f"{MLM},{UNIBERT},scratch", "--tasks", ",".join(TASKS), "--data", "sample",
-                   "--train-limit", "1500", "--seeds", "1", *where),
+                   "--train-limit", str(TRAIN_LIMIT), "--seeds", "1", *where),
         ),
         Step(
             why="the leaderboard, written down",
-            words=("report", "--significance", "--baseline", MLM, "--format", "markdown",
-                   "--out", str(results / "LEADERBOARD.md"), *where),
+            words=(*report, "--format", "markdown", "--out", str(results / "LEADERBOARD.md")),
         ),
-        Step(why="and shown", words=("report", "--significance", "--baseline", MLM, *where)),
+        Step(why="and shown", words=report),
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from unibench.errors import DataError
 from unibench.sample import lexicon, templates
 from unibench.sample.facts import RELATIONS, Fact, Key, World, everything, kind, true_of
-from unibench.sample.templates import Slot, Template
+from unibench.sample.templates import Template
 
 # Words of these scripts are no sign of English left over: what the language's own letters are.
 LATIN = re.compile(r"[A-Za-z]{2,}")

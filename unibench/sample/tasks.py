@@ -8,8 +8,6 @@ entities that holds for countries and cities too.
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +17,7 @@ import numpy as np
 
 from unibench.sample import templates
 from unibench.sample.facts import RELATIONS, Fact, Part, World, kind, true_of
+from unibench.sample.tokens import tokenise
 
 SIZES: Mapping[Part, int] = {"train": 3000, "dev": 300, "eval": 300}  # examples; each a multiple of PER_GROUP
 PER_GROUP = {"ner": 1, "nli": 3, "qa": 3, "sts": 1}  # that share their premise or passage
@@ -105,52 +104,6 @@ def _ner(name: str, part: Part, language: str, labels: Sequence[str]) -> list[Ro
     return out
 
 
-def tokenise(text: str, *, spaced: bool) -> list[tuple[int, int]]:
-    """Returns the tokens of a text as (start, end): words with their inner hyphens and numbers with their separators,
-    and each other mark; without spaces between words, single characters with the marks they carry, as WikiANN has it.
-
-    An apostrophe ends a word that it elides (l', d', dell'), and otherwise belongs to the word that it is in.
-    """
-    found: list[tuple[int, int]] = []
-    for match in re.finditer(r"\S+", text):
-        start = match.start()
-        while start < match.end():
-            end = _token_end(text, start, match.end(), spaced)
-            found.append((start, end))
-            start = end
-    return found
-
-
-_ELIDED = re.compile(r"(?:[^\W\d_]{1,2}|[dDn]ell|[aA]ll|[sSd]ull|[dD]all|[nN]ell|[qQ]u|[uU]n)['’]")
-
-
-def _token_end(text: str, start: int, stop: int, spaced: bool) -> int:
-    if text[start].isdigit():
-        number = re.compile(r"\d+(?:[.,٬'’]\d+)*").match(text, start, stop)
-        assert number is not None
-        return number.end()
-    if not _wordlike(text[start]):
-        return start + 1
-    end = start + 1
-    if not spaced:
-        while end < stop and unicodedata.category(text[end])[0] == "M":
-            end += 1
-        return end
-    elided = _ELIDED.match(text, start, stop)
-    if elided and elided.end() < stop and _wordlike(text[elided.end()]):
-        return elided.end()
-    while end < stop:
-        inner = text[end] in "'’-\u200c\u200d" and end + 1 < stop and _wordlike(text[end + 1])
-        if not inner and not _wordlike(text[end]):
-            break
-        end += 1
-    return end
-
-
-def _wordlike(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LMN"
-
-
 # Inference
 
 
@@ -164,12 +117,12 @@ class _Premise:
 def _nli_facts(name: str, part: Part) -> list[_Premise]:
     """What each premise states, and a hypothesis of every label about its subject.
 
-    The relation told truly or wrongly and the one told of nothing stated are drawn as a pair in which neither has a part
-    of its own, and all values alike, so a hypothesis by itself says nothing about its label. One in five follows from
-    what is stated only by way of where a city lies.
+    The relation told truly or wrongly and the one told of nothing stated are drawn as a pair in which neither has a
+    part of its own, and all values alike, so a hypothesis by itself says nothing about its label. One in five follows
+    from what is stated only by way of where a city lies.
     """
     world = _world(name, part)
-    out = []
+    out: list[_Premise] = []
     while len(out) < SIZES[part] // PER_GROUP["nli"]:
         of = world.choice(("person", "organisation"))
         told = OF_PERSON if of == "person" else OF_ORGANISATION
@@ -232,7 +185,7 @@ def _qa_facts(name: str, part: Part) -> list[_Passage]:
     """What each passage states, and what is asked: of two subjects of a kind, the same three relations each, so every
     answer has a distractor of its type beside it."""
     world = _world(name, part)
-    out = []
+    out: list[_Passage] = []
     while len(out) < SIZES[part] // PER_GROUP["qa"]:
         of = world.choice(("person", "person", "organisation", "organisation", "country"))
         subjects = [world.draw(of)]
