@@ -213,7 +213,8 @@ def test_examples_are_shown(home: Path, capsys: Captured) -> None:
     assert "0000003" not in shown
     assert any(f"label        {label}" in shown for label in ("yes", "no", "maybe"))
     for task, language, expected in (
-        ("wikiann", "sw", "]LOC"), ("xquad", "th", "answers"), ("stsb_multi", "pl", "score"), ("sts17", "en-ar", "score")
+        ("wikiann", "sw", "]LOC"), ("xquad", "th", "answers"), ("stsb_multi", "pl", "score"),
+        ("sts17", "en-ar", "score"),
     ):  # fmt: skip
         assert unibench("tasks", "show", task, "--language", language, "--data", "sample") == 0
         assert expected in capsys.readouterr().out

@@ -18,9 +18,11 @@ FILES = {
     for package in ("unibench", "unibert")
     for path in sorted((REPO / package).rglob("*.py"))
 }
-WITHOUT_TORCH = ("cards", "cli", "data", "demo", "display", "doctor", "engines", "errors", "listings", "look", "metrics",
-                 "models", "options", "readers", "render", "report", "sample.check", "sample.tasks", "sample.text",
-                 "sources", "stats", "store", "sweep")  # fmt: skip
+WITHOUT_TORCH = (
+    "cards", "cli", "data", "demo", "display", "doctor", "engines", "errors", "listings", "look", "metrics", "models",
+    "options", "readers", "render", "report", "sample.check", "sample.tasks", "sample.text", "sources", "stats",
+    "store", "sweep",
+)  # fmt: skip
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "accelerate"}
 
 

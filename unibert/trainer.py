@@ -34,9 +34,8 @@ class Trainer:
         self.seconds = 0.0  # spent in `fit`, over all its resumptions
         self.last: dict[str, float] = {}  # the latest averages, for the manifest
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.model = new(config.model, vocab_size=vocab_size, dropout=config.dropout, generator=self.generator).to(
-            device
-        )
+        fresh = new(config.model, vocab_size=vocab_size, dropout=config.dropout, generator=self.generator)
+        self.model = fresh.place(device)
         self.model.train()
         self.batches = shards.Batches(
             shard_folder,
@@ -63,7 +62,7 @@ class Trainer:
         self.teacher: UniBert | None = None
         self.projection: torch.nn.Linear | None = None
         if config.distill is not None:
-            self.teacher = _load_teacher(config.distill.teacher, vocab_size).to(device).eval().requires_grad_(False)
+            self.teacher = _load_teacher(config.distill.teacher, vocab_size).place(device).eval().requires_grad_(False)
             teacher_width = int(self.teacher.mlm.config.hidden_size)
             if teacher_width != config.model.width:
                 self.projection = torch.nn.Linear(config.model.width, teacher_width, bias=False)

@@ -52,7 +52,7 @@ def rows(family: str, name: str, part: Part, language: str, labels: Sequence[str
 
 def unavailable(family: str, language: str, labels: Sequence[str]) -> str | None:
     """Returns None where the sample has such a task in such a language, else why not."""
-    missing = [code for code in _pair(family, language) if code not in templates.codes()]
+    missing = [code for code in dict.fromkeys(_pair(family, language)) if code not in templates.codes()]
     if missing:
         return f"the generated sample has no {', '.join(missing)}; it has {', '.join(templates.codes())}"
     wanted = {"nli": set(NLI_LABELS), "ner": {"O", "B-PER", "B-ORG", "B-LOC"}}.get(family, set())
