@@ -121,12 +121,12 @@ def _draw(rng: np.random.Generator, options: Sequence[str], count: int) -> list[
 
 def _list_of_countries(code: str, here: Locale, rng: np.random.Generator) -> str:
     named = [c for c in lexicon.countries() if c in here.territories]
-    return format_list([here.territories[c] for c in _draw(rng, named, int(rng.integers(3, 7)))], locale=here)
+    return format_list([_named("country", c, code) for c in _draw(rng, named, int(rng.integers(3, 7)))], locale=here)
 
 
 def _list_of_languages(code: str, here: Locale, rng: np.random.Generator) -> str:
     named = [c for c in map(str, everything("language")) if c in here.languages]
-    return format_list([here.languages[c] for c in _draw(rng, named, int(rng.integers(3, 7)))], locale=here)
+    return format_list([_named("language", c, code) for c in _draw(rng, named, int(rng.integers(3, 7)))], locale=here)
 
 
 def _dates(code: str, here: Locale, rng: np.random.Generator) -> str:
@@ -146,28 +146,27 @@ def _money(code: str, here: Locale, rng: np.random.Generator) -> str:
 
 def _places(code: str, here: Locale, rng: np.random.Generator) -> str:
     named = [c for c in lexicon.countries() if c in here.territories]
-    return "; ".join(
-        f"{here.territories[c]}: {templates.name(code, 'city', c) if code in templates.codes() else _city(c, code)}"
-        for c in _draw(rng, named, 3)
-    )
+    places = [(_named("country", c, code), _named("city", c, code)) for c in _draw(rng, named, 3)]
+    return "; ".join(f"{country}: {city}" for country, city in places)
 
 
-def _city(country: str, code: str) -> str:
-    return lexicon.city(lexicon.countries()[country].zone, code)
+def _named(of: str, key: str, code: str) -> str:
+    """Returns what an entity is called: as the language's file has it where there is one, else as CLDR has it."""
+    if code in templates.codes():
+        return templates.name(code, of, key)
+    if of == "city":
+        return lexicon.city(lexicon.countries()[key].zone, code)
+    return {"country": lexicon.country, "language": lexicon.tongue}[of](key, code)
 
 
 def _gloss(code: str, here: Locale, rng: np.random.Generator) -> str:
     """A place and what it is called in two other languages, each after that language's name."""
     place = _draw(rng, [c for c in lexicon.countries() if c in here.territories], 1)[0]
     others = _draw(rng, [c for c in templates.codes() if c != code and c in here.languages], 2)
-    if rng.random() < 0.5 and code in templates.codes():
-        named = templates.name(code, "city", place)
-        foreign = [templates.name(other, "city", place) for other in others]
-    else:
-        named = here.territories[place]
-        foreign = [templates.name(other, "country", place) for other in others]
+    of = "city" if rng.random() < 0.5 and _own_cities(here) else "country"
+    foreign = [_named(of, place, other) for other in others]
     pairs = [f"{here.languages[other]}: {name}" for other, name in zip(others, foreign, strict=True)]
-    return f"{named} ({'; '.join(pairs)})"
+    return f"{_named(of, place, code)} ({'; '.join(pairs)})"
 
 
 def _many(names: str, enough: int) -> Callable[[Locale], bool]:

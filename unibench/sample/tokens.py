@@ -22,6 +22,7 @@ def tokenise(text: str, *, spaced: bool) -> list[tuple[int, int]]:
     return found
 
 
+_AFRIKAANS_ARTICLE = re.compile(r"['’]n\b")
 _ELIDED = re.compile(r"(?:[^\W\d_]{1,2}|[dDn]ell|[aA]ll|[sSd]ull|[dD]all|[nN]ell|[qQ]u|[uU]n)['’]")
 
 
@@ -30,6 +31,9 @@ def _token_end(text: str, start: int, stop: int, spaced: bool) -> int:
         number = re.compile(r"\d+(?:[.,٬'’]\d+)*").match(text, start, stop)
         assert number is not None
         return number.end()
+    article = _AFRIKAANS_ARTICLE.match(text, start, stop)
+    if article:
+        return article.end()
     if not _wordlike(text[start]):
         return start + 1
     end = start + 1
