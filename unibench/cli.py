@@ -217,8 +217,10 @@ def demo(results: Results = Path("demo")) -> None:
     import time
 
     from unibench import demo as demos
+    from unibert.manifest import write_text
 
     began = time.monotonic()
+    write_text(results / "settings.toml", demos.SETTINGS)
     for number, step in enumerate(steps := demos.steps(results), start=1):
         console.rule(f"[bold]{number}/{len(steps)}[/] {step.why}", align="left")
         console.print(

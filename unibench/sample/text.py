@@ -1,7 +1,9 @@
 """Text to pretrain on: prose where a language has a file, and phrases built from CLDR in every other that CLDR knows.
 
-Prose is short passages about one or two subjects, some of it saying a fact twice, asking before answering, or naming a
-place in another language as an encyclopedia does. Phrases are lists, dates, sums of money and names.
+Prose is short passages about one or two subjects; most say a fact twice in different words, or ask before they answer:
+what a masked word was can then be read elsewhere in the passage, and a compact model that learns to look there (it does
+so abruptly, after a thousand steps or two) can use it in every task. Phrases are lists, dates, sums of money, and
+places with their names in other languages, as an encyclopedia gives them.
 """
 
 from __future__ import annotations
@@ -80,13 +82,13 @@ def _passage(code: str, world: World) -> str:
     asked = [n for n, (fact, _) in enumerate(told) if RELATIONS[fact.relation].asked]
     way = world.rng.random()
     texts: list[Text] = [templates.state(code, fact, n) for fact, n in told]
-    if way < 0.4:  # said again in other words, or said with what follows from it
+    if way < 0.65:  # said again in other words, or said with what follows from it
         fact, n = world.choice(told)
         follows = [r for r, relation in RELATIONS.items() if relation.follows_from == fact.relation]
         if follows and world.rng.random() < 0.5:
             fact = Fact(relation=follows[0], entities=fact.entities)
         texts.append(templates.state(code, fact, n + 1))
-    elif way < 0.7 and asked:  # asked, and answered in another sentence or in a word
+    elif way < 0.95 and asked:  # asked, and answered in another sentence or in a word
         fact, n = told[world.choice(asked)]
         question = templates.ask(code, fact, n)
         slot = RELATIONS[fact.relation].slots[-1]
@@ -147,7 +149,7 @@ def _money(code: str, here: Locale, rng: np.random.Generator) -> str:
 def _places(code: str, here: Locale, rng: np.random.Generator) -> str:
     named = [c for c in lexicon.countries() if c in here.territories]
     places = [(_named("country", c, code), _named("city", c, code)) for c in _draw(rng, named, 3)]
-    return "; ".join(f"{country}: {city}" for country, city in places)
+    return " · ".join(f"{country}: {city}" for country, city in places)
 
 
 def _named(of: str, key: str, code: str) -> str:
@@ -166,7 +168,7 @@ def _gloss(code: str, here: Locale, rng: np.random.Generator) -> str:
     of = "city" if rng.random() < 0.5 and _own_cities(here) else "country"
     foreign = [_named(of, place, other) for other in others]
     pairs = [f"{here.languages[other]}: {name}" for other, name in zip(others, foreign, strict=True)]
-    return f"{_named(of, place, code)} ({'; '.join(pairs)})"
+    return f"{_named(of, place, code)} ({' · '.join(pairs)})"
 
 
 def _many(names: str, enough: int) -> Callable[[Locale], bool]:
