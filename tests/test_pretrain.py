@@ -191,6 +191,16 @@ def test_an_equal_teaches_where_nothing_larger_does_better(results: Path) -> Non
     assert "teacher first, found" in again
 
 
+def test_a_short_budget_is_not_halved_for_a_teacher(results: Path) -> None:
+    for name in ("tutor", "first"):
+        shutil.rmtree(results / "models" / name)
+    notes = tiny_runs.train(tiny_runs.asked(results, "student", steps=None, budget_s=3.0, distill=True))
+    assert any("no teacher found, and 3 s are too few to train one first" in note for note in notes)
+    assert "a budget of 3 s is" in " ".join(notes), "all of it is the student's"
+    assert [path.name for path in (results / "models").iterdir()] == ["student"]
+    assert made(results, "student")["objectives"] == "mlm"
+
+
 def test_a_teacher_that_learned_nothing_teaches_nobody(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(pretrain.PRESETS, "xsmall", ModelConfig(layers=1, width=128, positions=64))
     for name in ("tutor", "first"):

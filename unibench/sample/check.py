@@ -45,8 +45,6 @@ def problems(code: str) -> list[str]:
                     if stated and (read := parse(code, text)) != {fact}:
                         other = ", ".join(sorted({f.relation for f in read - {fact}})) or "nothing"
                         found.append(f"{where}: reads back as {other}: {text}")
-                if stated and not any(isinstance(p, str) and p.strip(" .。।۔") for p in template):
-                    found.append(f"{where}: is nothing but slots")
     return list(dict.fromkeys(found))
 
 
@@ -173,9 +171,13 @@ def _ambiguous_names(code: str) -> list[str]:
     names: dict[str, tuple[str, Key]] = {}
     for of in ("country", "city", "continent", "currency", "language"):
         for key in everything(of):
-            called = templates.name(code, of, key).casefold()
-            if not called.strip():
-                found.append(f"{code}: {of} {key} has no name")
+            try:
+                called = templates.name(code, of, key).casefold()
+            except KeyError:
+                called = ""
+            if called.strip() in ("", str(key).casefold()):  # CLDR gives a code where it has no name
+                found.append(f"{code}: {of} {key} has no name in CLDR; give one under [corrections.{of}]")
+                continue
             other = names.setdefault(called, (of, key))
             if other != (of, key) and {of, other[0]} & {"country", "city"}:
                 found.append(f"{code}: {of} {key} and {other[0]} {other[1]} are both called {called!r}; correct one")

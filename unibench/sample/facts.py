@@ -68,6 +68,10 @@ RELATIONS: Mapping[str, Relation] = {
     "prize": Relation(slots=("person", "organisation")),
     "concert": Relation(slots=("date",)),
 }
+OF_PERSON = ("born_in", "born_on", "lives_in", "works_for", "speaks")
+OF_ORGANISATION = ("seat", "founded", "employees", "director")
+EVENTS = ("meeting", "office", "journey", "agreement", "book", "talk", "prize", "concert")
+FOLLOWING = ("born_country", "lives_country", "seat_country")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

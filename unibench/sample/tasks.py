@@ -16,19 +16,24 @@ from typing import Any
 import numpy as np
 
 from unibench.sample import templates
-from unibench.sample.facts import RELATIONS, Fact, Part, World, kind, true_of
+from unibench.sample.facts import (
+    EVENTS,
+    FOLLOWING,
+    OF_ORGANISATION,
+    OF_PERSON,
+    RELATIONS,
+    Fact,
+    Part,
+    World,
+    kind,
+    true_of,
+)  # fmt: skip
 from unibench.sample.tokens import tokenise
 
 SIZES: Mapping[Part, int] = {"train": 3000, "dev": 300, "eval": 300}  # examples; each a multiple of PER_GROUP
 PER_GROUP = {"ner": 1, "nli": 3, "qa": 3, "sts": 1}  # that share their premise or passage
 TYPES = {"person": "PER", "organisation": "ORG", "city": "LOC", "country": "LOC", "date": "DATE"}
 NLI_LABELS = ("entailment", "neutral", "contradiction")
-
-OF_PERSON = ("born_in", "born_on", "lives_in", "works_for", "speaks")
-OF_ORGANISATION = ("seat", "founded", "employees", "director")
-EVENTS = ("meeting", "office", "journey", "agreement", "book", "talk", "prize", "concert")
-FOLLOWING = ("born_country", "lives_country", "seat_country")
-
 
 Told = Sequence[tuple[Fact, int]]  # facts and the number of their wordings
 

@@ -22,8 +22,18 @@ from babel.numbers import format_currency
 
 from unibench.errors import UnknownName
 from unibench.sample import fingerprint, lexicon, templates
-from unibench.sample.facts import FIRST_DAY, RELATIONS, Fact, World, everything, kind, true_of
-from unibench.sample.tasks import EVENTS, OF_ORGANISATION, OF_PERSON
+from unibench.sample.facts import (
+    EVENTS,
+    FIRST_DAY,
+    OF_ORGANISATION,
+    OF_PERSON,
+    RELATIONS,
+    Fact,
+    World,
+    everything,
+    kind,
+    true_of,
+)  # fmt: skip
 from unibench.sample.templates import Text
 
 PROSE_LINES, PHRASE_LINES, GLOSSES = 3000, 400, 300
