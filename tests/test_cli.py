@@ -192,7 +192,7 @@ def test_the_commands_of_the_design_card_take_the_sample_where_nothing_else_is(
     assert unibench("run", "--model", "all", "--tasks", "xnli,wikiann", "--dry-run") == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "The generated sample's examples: no folder was named" in shown
-    assert "the generated sample has no qu" in shown
+    assert "0 fine-tunings, 0 records" in shown, "nothing has been trained yet"
     assert not list(tmp_path.iterdir())
 
 

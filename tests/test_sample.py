@@ -15,8 +15,10 @@ from seqeval.metrics.sequence_labeling import get_entities
 
 from unibench import cards, data
 from unibench.errors import DataError, Unavailable, UnknownName
-from unibench.sample import check, facts, fingerprint, lexicon, tasks, templates, text
+from unibench.sample import check, examples, facts, fingerprint, lexicon, pairs, tasks, templates, text
+from unibench.sample.examples import Row
 from unibench.sample.facts import Fact, World
+from unibench.sample.tokens import tokenise
 from unibench.sources import Origin
 from unibert.languages import LANGUAGES
 
@@ -153,7 +155,7 @@ def test_a_choice_follows_the_person_and_a_form_its_rules():
     ],
 )
 def test_tokens(text, spaced, tokens):
-    assert [text[start:end] for start, end in tasks.tokenise(text, spaced=spaced)] == tokens
+    assert [text[start:end] for start, end in tokenise(text, spaced=spaced)] == tokens
 
 
 # The tasks
@@ -161,7 +163,7 @@ def test_tokens(text, spaced, tokens):
 
 FAMILIES = [
     ("ner", "wikiann", WIKIANN),
-    ("nli", "xnli", tasks.NLI_LABELS),
+    ("nli", "xnli", pairs.NLI_LABELS),
     ("qa", "xquad", ()),
     ("sts", "stsb_multi", ()),
 ]
@@ -173,9 +175,9 @@ def test_every_family_is_told_in_every_language(family, name, labels, code):
     assert tasks.unavailable(family, code, labels) is None
     rows = tasks.rows(family, name, "eval", code, labels)
     english = tasks.rows(family, name, "eval", "en", labels)
-    assert len(rows) == tasks.SIZES["eval"]
+    assert len(rows) == examples.SIZES["eval"]
     assert [row.group for row in rows] == [row.group for row in english]
-    assert set(Counter(row.group for row in rows).values()) == {tasks.PER_GROUP[family]}
+    assert set(Counter(row.group for row in rows).values()) == {examples.PER_GROUP[family]}
     for row, same in zip(rows, english, strict=True):
         if family == "ner":
             assert Counter(kind for kind, *_ in get_entities(list(row.target))) == Counter(
@@ -214,10 +216,10 @@ def test_dates_are_tagged_only_where_the_card_has_them():
 
 def test_inference_follows_from_the_facts(monkeypatch):
     """Each premise's sentences are read back, and the label is derived from what was read."""
-    days = [f.value for p in tasks._nli_facts("xnli", "dev") for f, _ in p.stated + tuple(h[1:] for h in p.hypotheses)]
+    days = [f.value for p in pairs._nli_facts("xnli", "dev") for f, _ in p.stated + tuple(h[1:] for h in p.hypotheses)]
     monkeypatch.setattr(check, "_days", lambda: tuple(sorted(str(day) for day in days if "-" in str(day))))
     check._names.cache_clear()
-    for row in tasks.rows("nli", "xnli", "dev", "en", tasks.NLI_LABELS):
+    for row in tasks.rows("nli", "xnli", "dev", "en", pairs.NLI_LABELS):
         sentences = re.findall(r"[^.]+\.", row.inputs["premise"])
         assert len(sentences) in (1, 2)
         known: dict[tuple[str, facts.Key], facts.Key] = {}
@@ -230,7 +232,7 @@ def test_inference_follows_from_the_facts(monkeypatch):
         [fact] = check.parse("en", row.inputs["hypothesis"])
         told = known.get((fact.relation, fact.subject))
         label = "neutral" if told is None else "entailment" if told == fact.value else "contradiction"
-        assert tasks.NLI_LABELS[row.target] == label, row
+        assert pairs.NLI_LABELS[row.target] == label, row
     check._names.cache_clear()
 
 
@@ -250,16 +252,16 @@ def hypothesis_only_accuracy(rows, held_out):
 @pytest.mark.parametrize("code", ["en", "de", "ru", "tr", "sw"])
 def test_a_hypothesis_alone_says_nothing_about_its_label(code, monkeypatch):
     # More test pairs than a card has, so that chance itself varies by less than the 3 points allowed.
-    monkeypatch.setattr(tasks, "SIZES", {"train": 3000, "dev": 6000, "eval": 6000})
-    train, held_out = (tasks.rows("nli", "shortcut", part, code, tasks.NLI_LABELS) for part in ("train", "eval"))
-    tasks._nli_facts.cache_clear()
+    monkeypatch.setattr(examples, "SIZES", {"train": 3000, "dev": 6000, "eval": 6000})
+    train, held_out = (tasks.rows("nli", "shortcut", part, code, pairs.NLI_LABELS) for part in ("train", "eval"))
+    pairs._nli_facts.cache_clear()
     assert abs(hypothesis_only_accuracy(train, held_out) - 1 / 3) < 0.03
 
 
 def test_the_hypothesis_only_classifier_would_see_a_shortcut():
-    rows = tasks.rows("nli", "xnli", "train", "en", tasks.NLI_LABELS)
+    rows = tasks.rows("nli", "xnli", "train", "en", pairs.NLI_LABELS)
     given = [
-        tasks.Row(
+        Row(
             row.group, {**row.inputs, "hypothesis": row.inputs["hypothesis"] + " never" * (row.target == 2)}, row.target
         )
         for row in rows
@@ -271,10 +273,10 @@ def test_similarity_is_the_share_of_what_is_told():
     a = Fact(relation="lives_in", entities=(("f", 0, 0), "FR"))
     b = Fact(relation="lives_in", entities=(("f", 0, 0), "DE"))
     c = Fact(relation="founded", entities=(("o", 0, 0), 1900))
-    assert tasks.similarity([a], [a]) == 1
-    assert tasks.similarity([a], [b]) == pytest.approx(2 / 3)
-    assert tasks.similarity([a, c], [a]) == pytest.approx((1 + 0 + 1) / 3)
-    assert tasks.similarity([a], [c]) == 0
+    assert pairs.similarity([a], [a]) == 1
+    assert pairs.similarity([a], [b]) == pytest.approx(2 / 3)
+    assert pairs.similarity([a, c], [a]) == pytest.approx((1 + 0 + 1) / 3)
+    assert pairs.similarity([a], [c]) == 0
     scores = [row.target for row in tasks.rows("sts", "stsb_multi", "eval", "en", ())]
     assert min(scores) == 0
     assert max(scores) == 1
@@ -291,7 +293,7 @@ def test_pairs_across_languages_say_the_same():
 
 
 def test_cards_do_not_share_examples():
-    one, other = (tasks.rows("nli", name, "eval", "en", tasks.NLI_LABELS) for name in ("xnli", "xnli_snli"))
+    one, other = (tasks.rows("nli", name, "eval", "en", pairs.NLI_LABELS) for name in ("xnli", "xnli_snli"))
     assert not {row.inputs["premise"] for row in one} & {row.inputs["premise"] for row in other}
 
 
@@ -318,7 +320,7 @@ def test_a_card_in_the_sample_loads_like_any_other():
     assert data.load(card("wikiann"), "eval", ["sw"], SAMPLE).parallel, "the same facts in every language"
     train = data.load(card("wikiann"), "train", ["en"], SAMPLE, limit=100)
     dev = data.load(card("wikiann"), "dev", ["en"], SAMPLE)
-    assert (len(train.examples), len(dev.examples)) == (100, tasks.SIZES["dev"])
+    assert (len(train.examples), len(dev.examples)) == (100, examples.SIZES["dev"])
     assert not {e.group for e in train.examples} & {e.group for e in dev.examples}
     assert data.load(card("sts17"), "eval", ["en-ar"], SAMPLE).examples[0].target <= 1
 

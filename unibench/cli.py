@@ -142,7 +142,7 @@ def run(
     encoders = models.pick(names(model), results)
     origin = sources.origin(data, [card.eval.hub for card in picked])
     if origin.kind == "sample":
-        banner("examples", f"--data {data}" if data == "sample" else "")
+        banner("examples", asked=data == "sample")
     planned = sweep.plan(
         encoders,
         picked,
@@ -283,7 +283,7 @@ def _corpus(spec: str, languages: str) -> Any:
     from unibert.languages import LANGUAGES
 
     chosen = text.pick(names(languages), LANGUAGES)
-    banner("text", f"--corpus {spec}" if spec == "sample" else "")
+    banner("text", asked=spec == "sample")
     silent = [code for code in LANGUAGES if code not in chosen]
     if languages == "all" and silent:
         console.print(f"no text in {len(silent)} of {len(LANGUAGES)} languages: {' '.join(silent)}", highlight=False)

@@ -48,7 +48,7 @@ def show(
     cards.pick_languages([language], [card])
     origin = sources.origin(data, [card.eval.hub])
     if origin.kind == "sample":
-        banner("examples", f"--data {data}" if data == "sample" else "")
+        banner("examples", asked=data == "sample")
     loaded = sources.load(card, part, [language], origin)  # type: ignore[arg-type]
     listings.show_examples(card, loaded, count, console)
 

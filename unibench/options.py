@@ -19,15 +19,16 @@ def names(words: str) -> Any:
     return "all" if words == "all" else [word.strip() for word in words.split(",") if word.strip()]
 
 
-def banner(what: str, asked: str) -> None:
+def banner(what: str, *, asked: bool) -> None:
     """Says that the generated sample is in use, and, unless it was asked for, why and what to type for real data."""
     from rich.panel import Panel
 
+    caution = "good to see that everything works, not to rank encoders; it never shares a table with real data"
     if asked:
-        text = f"The generated sample's {what}, as asked ({asked})."
-    else:
-        text = f"The generated sample's {what}: no folder was named and nothing else can be reached from here."
-    text += " Good to see that everything works, not to rank encoders; it never shares a table with real data."
-    if not asked:
-        text += " For real data: --data FOLDER or hub, --corpus FOLDER."
+        console.print(f"sample {what}, as asked: {caution}", style="yellow", highlight=False, markup=False)
+        return
+    text = (
+        f"The generated sample's {what}: no folder was named and nothing else can be reached from here. It is "
+        f"{caution}. For real data: --data FOLDER or hub, --corpus FOLDER."
+    )
     console.print(Panel(text, title="sample", style="yellow", expand=False))
