@@ -252,6 +252,9 @@ def main() -> None:
 
     # Read when torch starts its threads: idle ones that spin cost a busy neighbour most of its speed.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Every batch has a shape of its own, and oneDNN keeps compiled products of the last 1,024: a gigabyte, used once.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
     try:
         app()
     except (UniBenchError, TrainingError) as error:
