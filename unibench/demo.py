@@ -1,6 +1,6 @@
 """The whole path in minutes, on the generated sample: the commands of `unibench demo`, as a person would type them.
 
-Steps are counted, not timed, so every machine trains the same models. How the sizes were found is in results/LOG.md.
+Steps are counted, not timed, so every machine trains as much. How the sizes were found is in results/LOG.md.
 """
 
 from __future__ import annotations

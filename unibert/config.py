@@ -1,6 +1,7 @@
 """What is trained and how: frozen, complete, refused when it makes no sense.
 
-A run's identity is its TrainConfig: the same config on the same corpus, machine and thread count gives the same bytes.
+A run's identity is its TrainConfig: the same config on the same corpus, vocabulary, machine and thread count gives the
+same bytes. (Training a vocabulary does not: `tokenizers` sums in the order of a randomised hash table.)
 """
 
 from __future__ import annotations
