@@ -225,7 +225,10 @@ def test_examples_are_shown(home: Path, capsys: Captured) -> None:
     [
         (["wikian", "--language", "sw"], "no task 'wikian'"),
         (["wikiann", "--language", "swa"], "no language 'swa' in the picked tasks; did you mean 'sw'?"),
-        (["wikiann", "--language", "qu"], "the generated sample has no qu; it has af, ar"),
+        (
+            ["wikiann", "--language", "qu"],
+            "the generated sample has no qu sentences; unibench doctor lists its languages",
+        ),
         (["wikiann", "--language", "sw", "--part", "tests"], "no part 'tests' in a task; known: dev, eval, train"),
         (["xquad", "--language", "de", "--part", "train"], "xquad has no train data for de, only for en"),
     ],

@@ -44,6 +44,9 @@ def test_the_wheel_holds_the_packages_and_the_cards_and_nothing_else(wheel: Path
     names = set(zipfile.ZipFile(wheel).namelist())
     cards = {path.name for path in (REPO / "tasks").glob("*.toml")}
     assert {name.removeprefix("unibench/tasks/") for name in names if name.startswith("unibench/tasks/")} == cards
+    assert "unibench/sample/geography.toml" in names
+    languages = {path.name for path in (REPO / "unibench" / "sample" / "languages").glob("*.toml")}
+    assert {f"unibench/sample/languages/{name}" for name in languages} <= names
     assert {"unibench/py.typed", "unibert/py.typed", "unibench/cli.py", "unibert/train.py"} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"unibench", "unibert"}
     assert any(name.endswith("LICENSE") for name in names)

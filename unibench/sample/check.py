@@ -16,7 +16,7 @@ from unibench.sample import lexicon, templates
 from unibench.sample.facts import RELATIONS, Fact, Key, World, everything, kind, true_of
 from unibench.sample.templates import Template
 
-# Words of these scripts are no sign of English left over: what the language's own letters are.
+# In a language that does not use the Latin script, a sign of English left over.
 LATIN = re.compile(r"[A-Za-z]{2,}")
 
 
@@ -24,8 +24,8 @@ def problems(code: str) -> list[str]:
     """Returns what is wrong with a language's file, a line each; nothing when it passes.
 
     Every wording is filled with facts of every kind of subject (both sexes, every type of organisation, every country)
-    and must be read back as that fact and no other; nothing may be left in another script or, where a sentence of more
-    than two words equals the English one, in English; names must be told apart.
+    and must be read back as that fact and no other; no sentence may be the English one, nor hold letters of another
+    script; names must be there and be told apart.
     """
     try:
         here = templates.language(code)

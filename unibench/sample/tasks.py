@@ -29,7 +29,7 @@ def unavailable(family: str, language: str, labels: Sequence[str]) -> str | None
     spoken = pairs.languages_of(language) if family == "sts" else (language,)
     missing = [code for code in dict.fromkeys(spoken) if code not in templates.codes()]
     if missing:
-        return f"the generated sample has no {', '.join(missing)}; it has {', '.join(templates.codes())}"
+        return f"the generated sample has no {', '.join(missing)} sentences; unibench doctor lists its languages"
     if family == "nli" and set(labels) != set(pairs.NLI_LABELS):
         return f"the generated sample labels pairs {', '.join(pairs.NLI_LABELS)}, not {', '.join(labels)}"
     if family == "ner" and not {"O", "B-PER", "B-ORG", "B-LOC"} <= set(labels):
