@@ -50,6 +50,18 @@ def test_the_demo_trains_runs_and_reports(
     assert (tmp_path / "there" / "LEADERBOARD.md").read_text(encoding="utf-8") == board
 
 
+def test_a_step_that_fails_ends_the_demo(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = demo.Step(why="fails", words=("doctor", "--results", str(tmp_path)))
+    monkeypatch.setenv("UNIBENCH_CORPUS", "gone")
+    monkeypatch.setattr(demo, "steps", lambda results: [failing, demo.Step(why="never", words=("models",))])
+    assert unibench("demo", "--results", tmp_path / "there") == 1
+    shown = capsys.readouterr().out
+    assert "correct it, or unset it" in " ".join(shown.split())
+    assert "never" not in shown
+
+
 def test_the_full_demo_is_what_the_readme_says() -> None:
     steps = demo.steps(Path("demo"))
     assert [step.words[0] for step in steps] == ["train", "train", "train", "run", "report", "report"]

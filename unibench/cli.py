@@ -226,7 +226,9 @@ def demo(results: Results = Path("demo")) -> None:
         console.print(
             f"$ unibench {shlex.join(step.words)}", style="cyan", highlight=False, markup=False, soft_wrap=True
         )
-        app(step.words, standalone_mode=False)
+        code = app(step.words, standalone_mode=False)
+        if code:
+            raise typer.Exit(code)
     console.rule(f"done in {(time.monotonic() - began) / 60:.1f} minutes", align="left")
     console.print(demos.NEXT.format(results=results), highlight=False, markup=False)
 
