@@ -185,13 +185,15 @@ def test_the_commands_of_the_design_card_take_the_sample_where_nothing_else_is(
     monkeypatch.chdir(tmp_path)
     assert unibench("train", "--size", "small", "--dry-run") == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "The generated sample's text: no folder was named and nothing else can be reached from here" in shown
+    assert "The generated sample's text: no folder was named, by --corpus or $UNIBENCH_CORPUS" in shown
     assert "no text in 14 of 107 languages: azb ba bar" in shown
     assert "sample, 93 languages: af, an, ar" in shown
     assert "unibert-small (small: 6 layers, width 384) starts" in shown
     assert unibench("run", "--model", "all", "--tasks", "xnli,wikiann", "--dry-run") == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "The generated sample's examples: no folder was named" in shown
+    assert (
+        "The generated sample's examples: no folder was named, by --data or $UNIBENCH_DATA, and the Hub does" in shown
+    )
     assert "0 fine-tunings, 0 records" in shown, "nothing has been trained yet"
     assert not list(tmp_path.iterdir())
 
@@ -224,6 +226,7 @@ def test_examples_are_shown(home: Path, capsys: Captured) -> None:
     ("more", "expected"),
     [
         (["wikian", "--language", "sw"], "no task 'wikian'"),
+        (["all", "--language", "sw"], "no task 'all' in tasks show, which takes one; known: masakhaner2, mlqa"),
         (["wikiann", "--language", "swa"], "no language 'swa' in the picked tasks; did you mean 'sw'?"),
         (
             ["wikiann", "--language", "qu"],

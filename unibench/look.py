@@ -44,7 +44,10 @@ def show(
 
     if part not in ("train", "dev", "eval"):
         raise UnknownName("part", part, ("train", "dev", "eval"), "a task")
-    [card] = cards.pick([task], cards.card_folders(tasks_dir))
+    folders = cards.card_folders(tasks_dir)
+    if task == "all":
+        raise UnknownName("task", task, [card.name for card in cards.all_cards(folders)], "tasks show, which takes one")
+    [card] = cards.pick([task], folders)
     cards.pick_languages([language], [card])
     origin = sources.origin(data, [card.eval.hub])
     if origin.kind == "sample":

@@ -9,6 +9,10 @@ import typer
 from rich.console import Console
 
 console = Console()
+WHY = {
+    "text": "no folder was named, by --corpus or $UNIBENCH_CORPUS",
+    "examples": "no folder was named, by --data or $UNIBENCH_DATA, and the Hub does not answer",
+}
 Results = Annotated[Path, typer.Option("--results", help="Folder of models, records and reports.")]
 Data = Annotated[str | None, typer.Option("--data", help="auto, hub, sample, or a folder laid out OWNER/NAME.")]
 TasksDir = Annotated[Path | None, typer.Option("--tasks-dir", help="A folder of further task cards.")]
@@ -28,7 +32,7 @@ def banner(what: str, *, asked: bool) -> None:
         console.print(f"sample {what}, as asked: {caution}", style="yellow", highlight=False, markup=False)
         return
     text = (
-        f"The generated sample's {what}: no folder was named and nothing else can be reached from here. It is "
-        f"{caution}. For real data: --data FOLDER or hub, --corpus FOLDER."
+        f"The generated sample's {what}: {WHY[what]}. It is {caution}. "
+        "For real data: --data FOLDER or hub, --corpus FOLDER."
     )
     console.print(Panel(text, title="sample", style="yellow", expand=False))
