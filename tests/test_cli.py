@@ -271,6 +271,7 @@ TRAIN_MISTAKES = [
     (["--steps", "5", "--threads", "0"], "--threads 0: use 1 or more"),
     (["--steps", "5", "--tokenizer", "nowhere"], "no tokenizer.json in nowhere"),
     (["--steps", "5", "--vocab-size", "300"], "--vocab-size 300 leaves no room"),
+    (["--steps", "5", "--vocab-size", "0"], "--vocab-size 0 leaves no room"),
 ]
 
 

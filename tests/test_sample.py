@@ -138,7 +138,7 @@ def test_a_choice_follows_the_person_and_a_form_its_rules():
     assert woman.text == "Paris is the city where Anna Novak has her home."
     assert templates.formed("en", "country", "the", "NL") == ("the Netherlands", 4, 15)
     assert templates.formed("en", "country", "the", "FR") == ("France", 0, 6)
-    span = woman.of("person")
+    [span] = [span for span in woman.spans if span.slot == "person"]
     assert woman.text[span.start : span.end] == "Anna Novak"
 
 

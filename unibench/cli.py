@@ -75,7 +75,7 @@ def train(
         precision=machine.precision(precision, on),
         teacher=teacher,
         tokenizer=tokenizer,
-        vocab_size=vocab_size or (SAMPLE_VOCABULARY if sampled else VOCABULARY),
+        vocab_size=vocab_size if vocab_size is not None else SAMPLE_VOCABULARY if sampled else VOCABULARY,
         steps=steps,
         budget=budget,
         seed=seed,

@@ -56,17 +56,18 @@ def _software() -> Iterator[Finding]:
 
 
 def _processor(device: str, precision: str) -> Iterator[Finding]:
+    import psutil
     import torch
 
     cores = len(os.sched_getaffinity(0))
     yield Finding(what="cores", found=f"{cores} usable of {os.cpu_count()}")
     threads = os.environ.get("OMP_NUM_THREADS")
-    if threads and int(threads) < cores:
+    if threads and threads.isdigit() and int(threads) < cores:
         yield Finding(
             what="threads", found=f"OMP_NUM_THREADS={threads}", status="note",
             remedy=f"unset OMP_NUM_THREADS, or give --threads {cores}",
         )  # fmt: skip
-    free_gb = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    free_gb = psutil.virtual_memory().available / 1e9
     short = free_gb < ENOUGH_MEMORY_GB
     yield Finding(
         what="memory", found=f"{free_gb:.1f} GB free", status="note" if short else "ok",

@@ -58,22 +58,20 @@ def show_examples(card: TaskCard, loaded: Loaded, count: int, console: Console) 
     console.print(f"{card.name}: {card.title}; {len(loaded.examples)} examples", highlight=False, markup=False)
     table = _table(["example", "", ""])
     for example in loaded.examples[:count]:
-        shown = [(name, _words(value)) for name, value in example.inputs.items()]
+        shown = [(name, Text(str(value))) for name, value in example.inputs.items()]
         if card.family == "ner":
             shown = [("tokens", _tagged(example.inputs["tokens"], example.target))]
         elif card.family == "nli":
             shown.append(("label", Text(card.labels[example.target], style="bold")))
         elif card.family == "qa":
             shown.append(("answers", Text(" | ".join(example.target["text"]), style="bold")))
-        else:
+        elif card.family == "sts":
             shown.append(("score", Text(f"{example.target * card.options['scale']:.2f}", style="bold")))
+        else:
+            shown.append(("target", Text(str(example.target), style="bold")))
         for row, (name, value) in enumerate(shown):
             table.add_row("" if row else example.id, name, value, end_section=row == len(shown) - 1)
     console.print(table)
-
-
-def _words(value: object) -> Text:
-    return Text(str(value))
 
 
 def _tagged(tokens: Sequence[str], tags: Sequence[str]) -> Text:

@@ -54,10 +54,6 @@ class Text:
     text: str
     spans: tuple[Span, ...] = ()
 
-    def of(self, slot: str) -> Span:
-        """Returns the first span of a slot."""
-        return next(span for span in self.spans if span.slot == slot)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:

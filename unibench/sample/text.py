@@ -23,6 +23,7 @@ from babel.numbers import format_currency
 from unibench.errors import UnknownName
 from unibench.sample import fingerprint, lexicon, templates
 from unibench.sample.facts import (
+    DAYS,
     EVENTS,
     FIRST_DAY,
     OF_ORGANISATION,
@@ -142,7 +143,7 @@ def _list_of_languages(code: str, here: Locale, rng: np.random.Generator) -> str
 
 
 def _dates(code: str, here: Locale, rng: np.random.Generator) -> str:
-    first = FIRST_DAY + timedelta(days=int(rng.integers(25_000)))
+    first = FIRST_DAY + timedelta(days=int(rng.integers(DAYS)))
     second = first + timedelta(days=int(rng.integers(1, 4000)))
     if rng.random() < 0.5:
         return f"{format_date(first, 'long', locale=here)} – {format_date(second, 'long', locale=here)}"
