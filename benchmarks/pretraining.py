@@ -1,99 +1,134 @@
-"""Pretraining speed against the Hugging Face Trainer, as a ratio of real tokens per CPU second in one run.
+"""Pretraining speed against the Hugging Face Trainer, as ratios of real tokens per CPU second in one run.
 
-Both sides train the same encoder from the same text in the same precision on one thread: ours in length buckets with
-the head on masked positions only, theirs with `DataCollatorForLanguageModeling` on texts grouped to full length (their
-fast way) or one line a row padded to the longest (their examples' way). Repeats are interleaved, so that a machine
-whose speed drifts favours nobody; the median is printed.
+Both sides train the same encoder (same shape, vocabulary, rows, tokens a step, precision) on one thread. The peer is
+`Trainer` with `AutoModelForMaskedLM` and `DataCollatorForLanguageModeling`, on texts grouped to full rows (its fast
+way) or one line a row, padded to 128 (its examples' way). Each side is a process of its own, with the environment its
+users have: ours sets what `unibench` sets, the peer's is untouched (`--peer-environment ours` gives it ours, for the
+strict reading). Repeats are interleaved, so that a machine whose speed drifts favours nobody; medians are printed, with the
+range of the ratios, peak memory, and the share of the matrix-product ceiling measured between the repeats.
 
-    python benchmarks/pretraining.py [--size small] [--vocab-size 32000] [--repeats 5] [--precision bf16]
+    python benchmarks/pretraining.py                                # vocabulary 32,000
+    python benchmarks/pretraining.py --vocab-size 120000
+    python benchmarks/pretraining.py --parity                       # losses, not speed: fp32, same masks, 20 steps
+    python benchmarks/pretraining.py --corpus TEXT --languages en,ru,zh    # lengths and frequencies of real text
+
+Without --corpus the rows are token numbers drawn by Zipf's law in sentences of 4 to 126: speed does not see meaning.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts its threads
-
-import itertools
-import random
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+from workload import WIDTH, ceiling, gflop_of, grouped, synthetic, write_shards
 
-from unibert import machine, shards, tokenizer
-from unibert.config import PRESETS, TrainConfig
-from unibert.corpus import Corpus, from_folder, from_iterable
-from unibert.trainer import Trainer
+from unibert.environment import RUNTIME
 
-LINES = 4000
-
-
-def synthetic() -> Corpus:
-    """Returns 4,000 lines of made-up words whose lengths vary as sentences do; speed does not depend on meaning."""
-    draw = random.Random(0)
-    syllables = ["".join(pair) for pair in itertools.product("bdfgklmnprstvz", "aeiou")]
-    words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(30_000)]
-    return from_iterable(
-        {"xx": [" ".join(draw.choices(words, k=draw.randint(4, 40))) for _ in range(LINES)]}, "made up"
-    )
+ROWS = 16  # of WIDTH: 2,048 tokens a step, padding included
+SIDES = ("unibert, grouped", "HF Trainer, grouped", "unibert, lines", "HF Trainer, lines padded to 128")
 
 
-def ours(folder: Path, vocab_size: int, arguments: argparse.Namespace) -> Callable[[], float]:
-    """Returns a function that trains a few steps and gives real tokens per CPU second."""
-    languages = tuple(path.name.split(".")[0] for path in sorted(folder.glob("*.train.bin")))
+def real(folder: Path, languages: str, vocab_size: int) -> tuple[list[list[int]], int]:
+    """Returns up to 2,000 lines a language of a corpus under a vocabulary trained on it, and the vocabulary's size."""
+    from unibert import tokenizer
+    from unibert.corpus import from_folder
+
+    corpus = from_folder(folder, tuple(languages.split(",")))
+    vocabulary = tokenizer.train(corpus, vocab_size, characters=8_000_000)
+    rows = []
+    for language in corpus.languages:
+        lines = [line for line, _ in zip(corpus.read(language), range(2000), strict=False) if line]
+        rows += [e.ids[: WIDTH - 2] for e in vocabulary.encode_batch_fast(lines, add_special_tokens=False) if e.ids]
+    order = np.random.default_rng(0).permutation(len(rows))
+    return [rows[i] for i in order], vocabulary.get_vocab_size()
+
+
+def ours(
+    rows: list[list[int]],
+    folder: Path,
+    size: str,
+    vocab_size: int,
+    precision: Any,
+    *,
+    steps: int = 10**6,
+    rate: float = 1e-4,
+) -> tuple[Any, Callable[[], int]]:
+    """Returns our trainer on these rows and a function that takes a step and gives its real tokens."""
+    from unibert.config import PRESETS, TrainConfig
+    from unibert.trainer import Trainer
+
+    write_shards(rows, folder)
     config = TrainConfig(
-        model=PRESETS[arguments.size], languages=languages, steps=10**6,
-        batch_tokens=arguments.batch_tokens, precision=arguments.precision,
+        model=PRESETS[size], languages=("x0",), steps=steps, batch_tokens=ROWS * (WIDTH + 2), long_share=0.0,
+        peak_lr=rate, precision=precision,
     )  # fmt: skip
     trainer = Trainer(config, folder, vocab_size, device="cpu")
-    trainer.step()
 
-    def measure() -> float:
-        before, began = trainer.tokens, time.process_time()
-        for _ in range(arguments.steps):
-            trainer.step()
-        return (trainer.tokens - before) / (time.process_time() - began)
+    def step() -> int:
+        before = trainer.tokens
+        trainer.step()
+        return trainer.tokens - before
 
-    return measure
+    return trainer, step
 
 
-def peer(rows: list[list[int]], vocab: Any, arguments: argparse.Namespace) -> Callable[[], float]:
-    """Returns the same measurement of the Hugging Face Trainer on these rows of token ids."""
-    from transformers import BertForMaskedLM, DataCollatorForLanguageModeling, TrainingArguments
+def peer(rows: list[list[int]], size: str, vocab_size: int, precision: str, *, padded: bool) -> Callable[[int], float]:
+    """Returns a function that takes steps with the Hugging Face Trainer and gives real tokens per CPU second."""
+    import torch
+    from tokenizers import Tokenizer, models
+    from transformers import (
+        AutoModelForMaskedLM,
+        DataCollatorForLanguageModeling,
+        PreTrainedTokenizerFast,
+        TrainingArguments,
+    )
     from transformers import Trainer as Peer
 
+    from unibert.config import PRESETS
     from unibert.model import new
+    from unibert.tokenizer import CLS, PAD, SEP, SPECIAL
 
-    model: BertForMaskedLM = new(
-        PRESETS[arguments.size], vocab_size=len(vocab), dropout=0.0, generator=torch.Generator().manual_seed(0)
-    ).mlm
-    width = statistics.mean(len(row) for row in rows)
-    batch = max(1, round(arguments.batch_tokens / width))
-    examples = [{"input_ids": row} for row in rows]
-    collator = DataCollatorForLanguageModeling(vocab, mlm_probability=0.15)
+    pieces = {piece: i for i, piece in enumerate([*SPECIAL, *(f"p{i}" for i in range(len(SPECIAL), vocab_size))])}
+    vocabulary = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(pieces, unk_token="[UNK]")), pad_token="[PAD]", mask_token="[MASK]",
+        cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]",
+    )  # fmt: skip
+    config = new(PRESETS[size], vocab_size=16, dropout=0.0, generator=torch.Generator().manual_seed(0)).mlm.config
+    config.vocab_size = vocab_size
+    model = AutoModelForMaskedLM.from_config(config)
+    collator = DataCollatorForLanguageModeling(vocabulary, mlm_probability=0.15)
+    examples = []
+    for row in rows:
+        ids = [CLS, *row, SEP]
+        fill = WIDTH - len(ids) if padded else 0
+        examples.append({"input_ids": ids + [PAD] * fill, "attention_mask": [1] * len(ids) + [0] * fill})
 
-    def measure() -> float:
+    def measure(steps: int) -> float:
+        seen = 0
+
+        def counted(features: list[dict[str, Any]]) -> Any:
+            nonlocal seen
+            seen += sum(sum(feature["attention_mask"]) for feature in features)
+            return collator(features)
+
         with tempfile.TemporaryDirectory() as out:
             settings = TrainingArguments(
-                out, per_device_train_batch_size=batch, max_steps=arguments.steps, report_to=[], save_strategy="no",
-                logging_strategy="no", disable_tqdm=True, use_cpu=True, bf16=arguments.precision == "bf16",
-                learning_rate=1e-4, dataloader_pin_memory=False,
+                out, per_device_train_batch_size=ROWS, max_steps=steps, report_to=[], save_strategy="no",
+                logging_strategy="no", disable_tqdm=True, use_cpu=True, bf16=precision == "bf16", learning_rate=1e-4,
+                dataloader_pin_memory=False,
             )  # fmt: skip
-            trainer = Peer(model=model, args=settings, train_dataset=examples, data_collator=collator)
-            seen = 0
-
-            def counted(features: list[dict[str, Any]]) -> Any:
-                nonlocal seen
-                seen += sum(len(feature["input_ids"]) for feature in features)
-                return collator(features)
-
-            trainer.data_collator = counted
+            trainer = Peer(model=model, args=settings, train_dataset=examples, data_collator=counted)
             began = time.process_time()
             trainer.train()
             return seen / (time.process_time() - began)
@@ -101,56 +136,201 @@ def peer(rows: list[list[int]], vocab: Any, arguments: argparse.Namespace) -> Ca
     return measure
 
 
-def grouped(rows: list[list[int]], width: int) -> list[list[int]]:
-    """Returns the rows joined and cut to exactly `width` tokens, as the examples' group_texts does."""
-    flat = [token for row in rows for token in row]
-    return [flat[i : i + width] for i in range(0, len(flat) - width + 1, width)]
+def worker(arguments: argparse.Namespace) -> None:
+    """One side in its own process: answers each line read with one measurement."""
+    import torch
+
+    torch.set_num_threads(1)
+    rows = json.loads((arguments.scratch / "rows.json").read_text())
+    name = arguments.worker
+    rows = grouped(rows) if "grouped" in name else rows
+    talk = sys.stdout
+    sys.stdout = sys.stderr  # the peer prints its statistics
+    if name.startswith("unibert"):
+        _, step = ours(
+            rows,
+            arguments.scratch / f"shards-{'grouped' in name}",
+            arguments.size,
+            arguments.vocab_size,
+            arguments.precision,
+        )
+
+        def measure() -> dict[str, float]:
+            began, seen = time.process_time(), 0
+            for _ in range(arguments.steps):
+                seen += step()
+            rate = seen / (time.process_time() - began)
+            per_token = gflop_of(arguments.size, arguments.vocab_size, length=WIDTH)
+            return {"rate": rate, "gflop": rate * per_token}
+
+        step()
+    else:
+        train = peer(rows, arguments.size, arguments.vocab_size, arguments.precision, padded="padded" in name)
+
+        def measure() -> dict[str, float]:
+            return {"rate": train(arguments.steps)}
+
+        train(1)
+    for _ in sys.stdin:
+        found = measure()
+        found["ceiling"] = ceiling(arguments.precision, rows=ROWS * WIDTH)
+        found["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(found), file=talk, flush=True)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Measures all sides in turn, several times, and prints medians and ratios."""
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        if arguments.corpus:
+            rows, arguments.vocab_size = real(arguments.corpus, arguments.languages, arguments.vocab_size)
+        else:
+            rows = synthetic(arguments.vocab_size)
+        (scratch / "rows.json").write_text(json.dumps(rows))
+        sides = [side for side in SIDES if arguments.sides in ("all", side.split(", ")[1].split()[0])]
+        running = {side: start(side, scratch, arguments) for side in sides}
+        found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+        for _ in range(arguments.repeats):
+            for side, process in running.items():
+                process.stdin.write("go\n")
+                process.stdin.flush()
+                found[side].append(json.loads(process.stdout.readline()))
+        for process in running.values():
+            process.stdin.close()
+            process.wait()
+    print(
+        f"{arguments.size}, vocabulary {arguments.vocab_size:,}, {arguments.precision}, {ROWS * WIDTH:,} tokens a step, "
+        f"one thread, CPU time, {arguments.repeats} interleaved repeats of {arguments.steps} steps, peer's environment "
+        f"{arguments.peer_environment}"
+    )
+    for side, rows_of in found.items():
+        rates = [row["rate"] for row in rows_of]
+        line = (
+            f"{side:32} {statistics.median(rates):8,.0f} tokens/s  peak {max(r['memory_mb'] for r in rows_of):6,.0f} MB"
+        )
+        if side.startswith("unibert"):
+            share = statistics.median(row["gflop"] / row["ceiling"] for row in rows_of)
+            line += f"  {share:.0%} of {statistics.median(row['ceiling'] for row in rows_of):.0f} GFLOP/s"
+        else:
+            own = found["unibert, grouped" if "grouped" in side else "unibert, lines"]
+            ratios = [a["rate"] / b["rate"] for a, b in zip(own, rows_of, strict=True)]
+            line += f"  unibert x{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(line)
+
+
+def start(side: str, scratch: Path, arguments: argparse.Namespace) -> Any:
+    """Starts a side's process."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if side.startswith("unibert") or arguments.peer_environment == "ours":
+        environment |= RUNTIME
+    command = [sys.executable, __file__, "--worker", side, "--scratch", str(scratch)]
+    for option in ("size", "vocab_size", "steps", "precision"):
+        command += [f"--{option.replace('_', '-')}", str(getattr(arguments, option))]
+    quiet = None if arguments.verbose else subprocess.DEVNULL
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=quiet, text=True
+    )
+
+
+def parity(arguments: argparse.Namespace) -> None:
+    """Prints the largest difference of 20 losses in fp32, both sides from the same weights on the same masks."""
+    import torch
+    from transformers import Trainer as Peer
+    from transformers import TrainerCallback, TrainingArguments
+
+    from unibert.model import new
+    from unibert.tokenizer import PAD
+
+    torch.set_num_threads(1)
+    steps = 20
+    with tempfile.TemporaryDirectory() as name:
+        rows, folder = synthetic(arguments.vocab_size), Path(name) / "shards"
+        trainer, again = (
+            ours(rows, folder, arguments.size, arguments.vocab_size, "fp32", steps=steps, rate=1e-3)[0]
+            for _ in range(2)
+        )
+        twin = new(
+            trainer.config.model,
+            vocab_size=arguments.vocab_size,
+            dropout=0.0,
+            generator=torch.Generator().manual_seed(1),
+        ).mlm
+        twin.load_state_dict(trainer.model.mlm.state_dict())
+        batches = [next(again.feed).micros[0][1] for _ in range(steps)]
+        losses = [float(trainer.step()["mlm"]) for _ in range(steps)]
+
+        class Rows(torch.utils.data.Dataset):  # type: ignore[type-arg]
+            def __len__(self) -> int:
+                return steps
+
+            def __getitem__(self, index: int) -> int:
+                return index
+
+        def collate(indices: list[int]) -> dict[str, Any]:
+            micro = batches[indices[0]]
+            labels = torch.full_like(micro.tokens_RT, -100).flatten()
+            labels[micro.picked_M] = micro.targets_M
+            return {
+                "input_ids": micro.tokens_RT, "attention_mask": (micro.clean_RT != PAD).long(),
+                "labels": labels.view_as(micro.tokens_RT),
+            }  # fmt: skip
+
+        groups = [
+            {"params": [p for p in twin.parameters() if p.ndim >= 2], "weight_decay": 0.01},
+            {"params": [p for p in twin.parameters() if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.98), eps=1e-6)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, trainer.learning_rate)
+        theirs: list[float] = []
+
+        class Keep(TrainerCallback):
+            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+                if "loss" in logs:
+                    theirs.append(float(logs["loss"]))
+
+        class InOrder(Peer):
+            def _get_train_sampler(self, *_: Any, **__: Any) -> Any:
+                return torch.utils.data.SequentialSampler(Rows())
+
+        settings = TrainingArguments(
+            name, per_device_train_batch_size=1, max_steps=steps, report_to=[], save_strategy="no", logging_steps=1,
+            disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False, remove_unused_columns=False,
+        )  # fmt: skip
+        InOrder(
+            model=twin, args=settings, train_dataset=Rows(), data_collator=collate, optimizers=(optimizer, schedule),
+            callbacks=[Keep()],
+        ).train()  # fmt: skip
+    worst = max(abs(a - b) for a, b in zip(losses, theirs, strict=True))
+    print(
+        f"{arguments.size}, vocabulary {arguments.vocab_size:,}, fp32: largest difference of {steps} losses {worst:.1e}"
+    )
+    if not worst <= 1e-4:
+        sys.exit(1)
 
 
 def main() -> None:
-    """Measures and prints one line a variant, ratios to ours last."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", default="small", choices=list(PRESETS))
-    parser.add_argument("--corpus", type=Path, help="folder of LANG.txt[.zst|.gz]; made-up words if left out")
+    """Parses the command line and measures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--corpus", type=Path, help="folder of LANG.txt[.zst|.gz]")
     parser.add_argument("--languages", default="en,de,ru,zh,sw")
     parser.add_argument("--vocab-size", type=int, default=32_000)
-    parser.add_argument("--batch-tokens", type=int, default=2048)
     parser.add_argument("--steps", type=int, default=4, help="optimiser steps a repeat")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--precision", default=machine.precision("auto", "cpu"), choices=["fp32", "bf16"])
+    parser.add_argument("--precision", default="bf16", choices=["fp32", "bf16"])
+    parser.add_argument("--sides", default="all", choices=["all", "grouped", "lines"])
+    parser.add_argument("--peer-environment", default="its own", choices=["its own", "ours"])
+    parser.add_argument("--parity", action="store_true")
+    parser.add_argument("--verbose", action="store_true", help="show what the sides write to stderr")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    machine.set_threads(1)
-    with tempfile.TemporaryDirectory() as scratch:
-        corpus = synthetic()
-        if arguments.corpus:
-            corpus = from_folder(arguments.corpus, tuple(arguments.languages.split(",")))
-        trained = tokenizer.train(corpus, arguments.vocab_size, characters=2_000_000)
-        folder, vocabulary = Path(scratch) / "shards", Path(scratch) / "vocabulary"
-        tokenizer.save(trained, vocabulary)
-        shards.build(corpus, trained, folder)
-        from transformers import AutoTokenizer
-
-        vocab = AutoTokenizer.from_pretrained(str(vocabulary))
-        rows: list[list[int]] = []
-        for language in corpus.languages:
-            lines = shards.Lines(folder, language, "train")
-            rows += [[tokenizer.CLS, *lines[i][:126].tolist(), tokenizer.SEP] for i in range(min(LINES, len(lines)))]
-        random.Random(0).shuffle(rows)
-        variants = {
-            "unibert, length buckets": ours(folder, trained.get_vocab_size(), arguments),
-            "HF Trainer, grouped to 128": peer(grouped(rows, 128), vocab, arguments),
-            "HF Trainer, line by line": peer(rows, vocab, arguments),
-        }
-        rates: dict[str, list[float]] = {name: [] for name in variants}
-        for _ in range(arguments.repeats):
-            for name, measure in variants.items():
-                rates[name].append(measure())
-    first = next(iter(rates))
-    print(f"{arguments.size}, vocabulary {trained.get_vocab_size():,}, {arguments.precision}, one thread, CPU time")
-    for name, found in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(rates[first], found, strict=True))
-        low, high = min(found), max(found)
-        print(f"{name:28} {statistics.median(found):9,.0f} tokens/s ({low:,.0f} to {high:,.0f})  unibert x{ratio:.2f}")
+    if arguments.worker:
+        worker(arguments)
+    elif arguments.parity:
+        parity(arguments)
+    else:
+        compare(arguments)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 
 import pytest
 import world
 import zstandard
 
+from unibert import built
 from unibert.corpus import Counts, clean, from_folder, from_iterable, is_heldout
 from unibert.errors import UserError
 
@@ -91,3 +93,104 @@ def test_an_iterator_that_could_be_read_only_once_is_refused():
     with pytest.raises(UserError, match="only once"):
         from_iterable({"en": iter(["a line of text"])})
     assert list(from_iterable({"en": ["a line of text"]}).read("en")) == ["a line of text"]
+
+
+def built_corpus(folder, texts, shard_bytes=400):
+    """A finished corpus whose documents are pairs of lines, in small shards."""
+    folder.mkdir(parents=True)
+    records = {}
+    for language, text in texts.items():
+        with built.ShardWriter(folder, language, shard_bytes=shard_bytes) as writer:
+            for pair in zip(text[::2], text[1::2], strict=True):
+                writer.add("\n".join(pair))
+        records[language] = {"shards": writer.shards}
+    manifest = {"schema": built.SCHEMA, "source": {"name": "made here"}, "languages": records}
+    (folder / "build.json").write_text("{}")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return manifest
+
+
+def test_a_built_corpus_is_read_shard_by_shard_without_its_blank_lines(tmp_path):
+    built_corpus(tmp_path / "built", world.corpus())
+    corpus = from_folder(tmp_path / "built")
+    assert corpus.languages == ("en", "ru", "zh")
+    assert len(list((tmp_path / "built").glob("ru-*.txt.zst"))) > 10
+    for language in corpus.languages:
+        assert list(corpus.read(language)) == world.lines(language)
+        assert list(corpus.read(language)) == world.lines(language), "a second reading starts afresh"
+
+
+def test_shards_hold_documents_parted_by_one_blank_line(tmp_path):
+    built_corpus(tmp_path / "built", {"en": ["one", "two", "three", "four"]}, shard_bytes=1000)
+    data = (tmp_path / "built" / "en-00000.txt.zst").read_bytes()
+    assert zstandard.ZstdDecompressor().decompressobj().decompress(data) == b"one\ntwo\n\nthree\nfour\n"
+    assert list(built.documents(tmp_path / "built" / "en-00000.txt.zst")) == ["one\ntwo", "three\nfour"]
+
+
+def test_a_built_corpus_is_known_by_its_manifest(tmp_path):
+    manifest = built_corpus(tmp_path / "built", world.corpus())
+    both = from_folder(tmp_path / "built", ("en", "ru")).identity
+    assert both == from_folder(tmp_path / "built", ("ru", "en")).identity
+    assert both != from_folder(tmp_path / "built").identity
+    built_corpus(tmp_path / "again", world.corpus())
+    assert both == from_folder(tmp_path / "again", ("en", "ru")).identity
+    manifest["languages"]["ru"]["shards"][0]["sha256"] = "ab" * 32
+    (tmp_path / "built" / "manifest.json").write_text(json.dumps(manifest))
+    assert both != from_folder(tmp_path / "built", ("en", "ru")).identity
+
+
+def spoil(folder, how):
+    if how == "cut":
+        path = folder / "en-00001.txt.zst"
+        path.write_bytes(path.read_bytes()[:-1])
+    elif how == "gone":
+        (folder / "en-00001.txt.zst").unlink()
+    elif how == "unfinished":
+        (folder / "manifest.json").unlink()
+    elif how == "another version":
+        (folder / "manifest.json").write_text('{"schema": "unibert-corpus-99"}')
+    elif how == "no JSON":
+        (folder / "manifest.json").write_text("{")
+    else:
+        (folder / "manifest.json").write_text(json.dumps({"schema": built.SCHEMA, "languages": {"en": {"shards": []}}}))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("cut", r"en-00001\.txt\.zst has \d+ bytes, expected \d+"),
+        ("gone", r"en-00001\.txt\.zst is missing"),
+        ("unfinished", "is not finished; give the same `unibench corpus build` again"),
+        ("another version", "was written by another version"),
+        ("no JSON", "is not readable"),
+        ("no text", "holds no text in any language"),
+    ],
+)
+def test_a_built_corpus_that_is_not_whole_is_refused(tmp_path, how, message):
+    built_corpus(tmp_path / "built", {"en": world.lines("en")})
+    spoil(tmp_path / "built", how)
+    with pytest.raises(UserError, match=message) as caught:
+        from_folder(tmp_path / "built")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shard_that_rotted_is_refused_when_it_is_read(tmp_path):
+    built_corpus(tmp_path / "built", {"en": world.lines("en")}, shard_bytes=100_000)
+    path = tmp_path / "built" / "en-00000.txt.zst"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"en-00000\.txt\.zst is truncated or corrupt"):
+        list(from_folder(tmp_path / "built").read("en"))
+
+
+def test_a_language_that_a_built_corpus_lacks_is_named(tmp_path):
+    built_corpus(tmp_path / "built", world.corpus())
+    with pytest.raises(UserError, match=r"no language 'enn'.*did you mean 'en'"):
+        from_folder(tmp_path / "built", ("enn",))
+
+
+def test_a_manifest_of_something_else_leaves_a_plain_folder_plain(tmp_path):
+    world.write(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"made": "by another program"}')
+    assert from_folder(tmp_path).languages == ("en", "ru", "zh")

@@ -90,10 +90,10 @@ def _step(work: Path) -> int:
 
 def test_the_same_request_again_does_nothing(results: Path) -> None:
     folder = results / "models" / "first"
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (p for p in folder.rglob("*") if p.is_file())}
     [note] = tiny_runs.train(tiny_runs.asked(results, "first", steps=100))
     assert note == f"{folder} is already trained; nothing to do"
-    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()} == before
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (p for p in folder.rglob("*") if p.is_file())} == before
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_teacher_that_cannot_teach_is_refused_before_anything_is_trained(resul
     other = tmp_path / "other"
     tiny_runs.train(tiny_runs.asked(other, "foreign", steps=1, vocab_size=500))
     for teacher, expected in (
-        ("nobody", "no teacher 'nobody': neither"),
+        ("nobody", "no teacher 'nobody': not in"),
         (str(other / "models" / "foreign"), "has another vocabulary than this run"),
     ):
         with pytest.raises(UserError, match=expected) as caught:

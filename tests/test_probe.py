@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unibert.probe import linear_probe, same_language_neighbours
+from unibert.probe import fresh_guesses, linear_probe, macro_accuracy, same_language_neighbours
 
 
 def test_what_is_separable_is_read_and_what_is_random_is_not() -> None:
@@ -50,3 +50,37 @@ def test_neighbours_by_hand() -> None:
     lengths_N1 = torch.tensor([[1.0], [9.0], [0.1], [3.0], [7.0], [2.0]])
     assert same_language_neighbours(lengths_N1 * vectors_ND, language_N) == pytest.approx(2 / 6)
     assert same_language_neighbours(vectors_ND, torch.zeros(6, dtype=torch.long)) == 1.0
+
+
+def test_a_macro_accuracy_by_hand() -> None:
+    truth_N, guess_N = torch.tensor([0, 0, 0, 0, 2, 2]), torch.tensor([0, 0, 0, 1, 2, 0])
+    assert macro_accuracy(guess_N, truth_N) == pytest.approx((3 / 4 + 1 / 2) / 2)
+
+
+def test_a_split_by_sentence_does_not_let_the_probe_recognise_sentences() -> None:
+    generator = torch.Generator().manual_seed(4)
+    # What each vector says of its language is the sentence's own: known sentences are read, new ones cannot be.
+    meaning_ND = 5 * torch.randn(60, 120, generator=generator)
+    sentence_X, language_X = torch.arange(60).repeat(4), torch.arange(4).repeat_interleave(60)
+    sign_ND = torch.randn(60, 4, 120, generator=generator)
+    vectors_XD = meaning_ND[sentence_X] + sign_ND[sentence_X, language_X]
+    new_X = sentence_X >= 30
+    read = fresh_guesses(vectors_XD[~new_X], language_X[~new_X], vectors_XD[new_X], languages=4)
+    assert macro_accuracy(read, language_X[new_X]) == pytest.approx(1 / 4, abs=0.12)
+    again = fresh_guesses(vectors_XD[~new_X], language_X[~new_X], vectors_XD[~new_X], languages=4)
+    assert macro_accuracy(again, language_X[~new_X]) > 0.9
+
+
+def test_guesses_agree_with_another_implementation() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    generator = torch.Generator().manual_seed(5)
+    language_N = torch.arange(240) % 3
+    vectors_ND = torch.randn(240, 6, generator=generator) + torch.randn(3, 6, generator=generator)[language_N]
+    train, test = vectors_ND[:120], vectors_ND[120:]
+    ours = fresh_guesses(train, language_N[:120], test, languages=3)
+    # Mean loss + 1e-3 |W|^2 is sklearn's sum of losses * C + |W|^2 / 2 with C = 1 / (2 * 1e-3 * 120)
+    other = LogisticRegression(C=1 / 0.24, tol=1e-8, max_iter=1000)
+    other.fit(((train - train.mean(0)) / train.std(0)).numpy(), language_N[:120].numpy())
+    theirs = other.predict(((test - train.mean(0)) / train.std(0)).numpy())
+    assert (ours.numpy() == theirs).mean() > 0.99

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from unibench import look
+from unibench import corpora, look, probes
 from unibench.options import Data, Results, TasksDir, banner, console, names
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ VOCABULARY, SAMPLE_VOCABULARY = 32_000, 16_000
 def train(
     size: Annotated[str, typer.Option(help="base, small, xsmall or xxsmall.")] = "small",
     corpus: Annotated[
-        str, typer.Option(help="auto, sample, or a folder of LANG.txt, LANG.txt.zst or LANG.txt.gz files.")
+        str,
+        typer.Option(help="auto, sample, wikipedia (once built), or a folder: a built corpus, or LANG.txt[.zst|.gz]."),
     ] = "auto",
     languages: Annotated[str, typer.Option(help="all, or codes joined by commas.")] = "all",
     objectives: Annotated[str, typer.Option(help="mlm, with adversary and distill as wanted.")] = (
@@ -57,9 +58,13 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Compute threads on a CPU; all cores.")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write the curve for TensorBoard too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
 ) -> None:
-    """Pretrain a compact encoder. The same command again resumes, or says that it is done."""
+    """Pretrain a compact encoder. The same command again resumes, or says that it is done.
+
+    Several GPUs: torchrun --nproc-per-node 4 --no-python unibench train … (or accelerate launch).
+    """
     from unibert import machine, request
 
     on = machine.device(device)
@@ -81,6 +86,7 @@ def train(
         seed=seed,
         name=name,
         config_file=config,
+        tensorboard=tensorboard,
     )
     if steps is None and budget is None:
         console.print(f"no --steps or --budget: training for {request.DEFAULT_BUDGET}, a first look", style="yellow")
@@ -95,10 +101,12 @@ def train(
 
     silence()
     machine.set_threads(threads)
+    console.quiet = os.environ.get("RANK", "0") != "0"  # of several processes the first one speaks
     with Training(console) as display:
         out = pretrain(asked, device=on, notify=display)
     console.print(f"exported to {out}", highlight=False, markup=False)
-    console.print((out / "README.md").read_text(encoding="utf-8").split("\n# ", 1)[1], markup=False, highlight=False)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    console.print(card.split("\n# ", 1)[1].split("\n## ", 1)[0], markup=False, highlight=False)
 
 
 @app.command(
@@ -208,7 +216,9 @@ def report(
 
 
 app.add_typer(look.tasks_app, name="tasks")
+app.add_typer(corpora.corpus_app, name="corpus")
 app.command(epilog="Example: unibench models --results results")(look.models)
+app.command(epilog="Example: unibench probe unibert-xxsmall --data mirror/ --plot probe.png")(probes.probe)
 
 
 @app.command(epilog="Example: unibench demo --results demo")
@@ -250,13 +260,10 @@ def doctor(results: Results = Path("results")) -> None:
 def main() -> None:
     """Runs the command line; what a user can mend ends in one line on stderr and exit code 2."""
     from unibench.errors import UniBenchError
+    from unibert import environment
     from unibert.errors import UserError as TrainingError
 
-    # Read when torch starts its threads: idle ones that spin cost a busy neighbour most of its speed.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Every batch has a shape of its own, and oneDNN keeps compiled products of the last 1,024: a gigabyte, used once.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-    os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
+    environment.prepare()
     try:
         app()
     except (UniBenchError, TrainingError) as error:

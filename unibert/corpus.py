@@ -6,18 +6,17 @@ languages chosen, which names the vocabulary and the shards made from it.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import unicodedata
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
-import zstandard
-
+from unibert import built
 from unibert.errors import UserError
+from unibert.reading import Fault, lines
 
 SUFFIXES = (".txt", ".txt.zst", ".txt.gz")
 MIN_CHARACTERS = 10
@@ -47,12 +46,17 @@ class Counts:
 
 
 def from_folder(folder: Path, languages: tuple[str, ...] | None = None) -> Corpus:
-    """Returns the corpus of a folder of `LANG.txt`, `LANG.txt.zst` or `LANG.txt.gz`; None takes every language there.
+    """Returns the corpus of a folder of `LANG.txt`, `LANG.txt.zst` or `LANG.txt.gz`, or of one that was built.
 
-    Raises UserError for a folder without such files, a language without a file or with two, or an empty file.
+    None takes every language there. A built corpus is known by its manifest: its lines are paragraphs, and its identity
+    comes from the hashes written there. Raises UserError for a folder without such files, a language without a file or
+    with two, an empty file, a build that is not finished, or a shard of another size than it was given.
     """
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; --corpus takes a folder of LANG.txt, LANG.txt.zst or LANG.txt.gz files")
+    manifest = built.read(folder)
+    if manifest is not None:
+        return _from_built(folder, manifest, languages)
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         suffix = next((s for s in SUFFIXES if path.name.endswith(s)), None)
@@ -64,14 +68,8 @@ def from_folder(folder: Path, languages: tuple[str, ...] | None = None) -> Corpu
         files[language] = path
     if not files:
         raise UserError(f"{folder} holds no LANG.txt, LANG.txt.zst or LANG.txt.gz file")
-    chosen = tuple(sorted(files)) if languages is None else tuple(dict.fromkeys(languages))
+    chosen = _choose(folder, tuple(sorted(files)), languages)
     for language in chosen:
-        if language not in files:
-            close = get_close_matches(language, files, n=1)
-            hint = (
-                f"did you mean {close[0]!r}?" if close else f"there are {len(files)}: {', '.join(list(files)[:12])} …"
-            )
-            raise UserError(f"no language {language!r} in {folder}; {hint}")
         if files[language].stat().st_size == 0:
             raise UserError(f"{files[language]} is empty; remove it or leave {language!r} out of --languages")
     digest = hashlib.sha256()
@@ -82,6 +80,32 @@ def from_folder(folder: Path, languages: tuple[str, ...] | None = None) -> Corpu
     return Corpus(
         name=folder.name, languages=chosen, identity=digest.hexdigest(), read=lambda code: _lines(files[code])
     )
+
+
+def _from_built(folder: Path, manifest: Mapping[str, Any], languages: tuple[str, ...] | None) -> Corpus:
+    spoken = built.spoken(manifest)
+    if not spoken:
+        raise UserError(f"the corpus in {folder} holds no text in any language; see `unibench corpus stats {folder}`")
+    chosen = _choose(folder, spoken, languages)
+    shards = {language: built.shards(folder, manifest, language) for language in chosen}
+    return Corpus(
+        name=folder.name,
+        languages=chosen,
+        identity=built.identity(manifest, chosen),
+        read=lambda code: built.paragraphs(shards[code]),
+    )
+
+
+def _choose(folder: Path, known: tuple[str, ...], languages: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Returns the languages asked for, each once; UserError for one that the folder lacks."""
+    if languages is None:
+        return known
+    for language in languages:
+        if language not in known:
+            close = get_close_matches(language, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {len(known)}: {', '.join(known[:12])} …"
+            raise UserError(f"no language {language!r} in {folder}; {hint}")
+    return tuple(dict.fromkeys(languages))
 
 
 def from_iterable(lines: Mapping[str, Iterable[str]], name: str = "iterable") -> Corpus:
@@ -124,40 +148,8 @@ def is_heldout(line: str, share: float = 0.02) -> bool:
     return value < share * 2**64
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    """Yields the decompressed bytes of a file; EOFError where a compressed one ends early."""
-    if not path.name.endswith(".zst"):
-        with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                yield chunk
-        return
-    # zstandard's stream reader ends quietly on a truncated frame, so frames are followed by hand.
-    with path.open("rb") as file:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        while chunk := file.read(1 << 18):
-            while chunk:
-                if frame.eof:
-                    frame = zstandard.ZstdDecompressor().decompressobj()
-                yield frame.decompress(chunk)
-                chunk = frame.unused_data
-        if not frame.eof:
-            raise EOFError("the last zstd frame is incomplete")
-
-
 def _lines(path: Path) -> Iterator[str]:
-    number, rest = 0, b""
-    try:
-        for chunk in _chunks(path):
-            *whole, rest = (rest + chunk).split(b"\n")
-            for raw in whole:
-                number += 1
-                yield raw.decode("utf-8")
-        if rest:
-            number += 1
-            yield rest.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}, line {number} is not UTF-8 ({error.reason} at byte {error.start}); convert the file"
-        ) from None
-    except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, zlib.error) as error:
-        raise UserError(f"{path} is truncated or corrupt after line {number} ({error}); fetch it again") from None
+    for line in lines(str(path), str(path)):
+        if isinstance(line, Fault):
+            raise UserError(line.message)
+        yield line

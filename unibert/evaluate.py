@@ -64,7 +64,7 @@ def heldout_loss(model: UniBert, heldout: Heldout, *, device: str, bf16: bool) -
         heldout.tokens, heldout.corrupted, heldout.picked, heldout.targets, heldout.language, strict=True
     ):
         with autocast(device, bf16):
-            logits_MV = model(corrupted.to(device), picked.to(device)).logits_MV
+            logits_MV = model(corrupted.to(device), picked.to(device), code.to(device)).logits_MV
         losses.append(F.cross_entropy(logits_MV, targets.to(device), reduction="none").cpu())
         language.append(code[picked // tokens.shape[1]])
     model.train(was_training)

@@ -16,14 +16,19 @@ from typing import Any
 
 import torch
 
-from unibert import checkpoint, evaluate, probe, shards, tokenizer
-from unibert.config import PRESETS, Distill, TrainConfig, from_plain, to_plain
+from unibert import checkpoint, evaluate, foreign, probe, shards, tokenizer
+from unibert.card import card
+from unibert.config import PRESETS, Distill, TrainConfig, to_plain
 from unibert.corpus import Corpus
 from unibert.errors import UserError
+from unibert.export import export
+from unibert.journal import METRICS
 from unibert.manifest import SCHEMA, exported, read_manifest, write_text
 from unibert.model import parameter_counts
+from unibert.processes import Processes
 from unibert.request import Request
-from unibert.train import Notify, fit
+from unibert.teacher import check
+from unibert.train import Notify, fit, silent
 from unibert.trainer import Trainer
 
 SIZES = tuple(PRESETS)  # from large to small
@@ -33,8 +38,19 @@ TEACHING_BUDGET_S = 3600.0
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
-def pretrain(request: Request, *, device: str, notify: Notify) -> Path:
-    """Trains, or resumes, or returns at once what is already trained; returns the exported model's folder."""
+def pretrain(request: Request, *, device: str, notify: Notify, processes: Processes | None = None) -> Path:
+    """Trains, or resumes, or returns at once what is already trained; returns the exported model's folder.
+
+    Where several processes were started, all of them call this, and the first writes.
+    """
+    if processes is None:
+        processes = Processes(device)
+        try:
+            return pretrain(request, device=device, notify=notify, processes=processes)
+        finally:
+            processes.close()
+    device = processes.device
+    notify = notify if processes.first else silent
     done = read_manifest(request.out)
     if done is not None:
         _refuse_other(request, done)
@@ -42,21 +58,40 @@ def pretrain(request: Request, *, device: str, notify: Notify) -> Path:
         return request.out
     if request.out.exists():
         raise UserError(f"{request.out} exists and was not written by unibench train; choose another --name")
-    vocabulary = prepare_tokenizer(request, notify)
-    folder = prepare_shards(request.corpus, vocabulary, request.results, notify)
-    request.work.mkdir(parents=True, exist_ok=True)
-    config, teacher = _with_teacher(request, vocabulary, folder, device, notify)
+    with processes.first_then_others():
+        vocabulary = prepare_tokenizer(request, notify)
+        folder = prepare_shards(request.corpus, vocabulary, request.results, notify)
+        request.work.mkdir(parents=True, exist_ok=True)
+    config, teacher = _with_teacher(request, vocabulary, folder, notify, processes)
     trainer = fit(
-        config, shard_folder=folder, tokenizer_folder=vocabulary, work=request.work, device=device, notify=notify
+        config,
+        shard_folder=folder,
+        tokenizer_folder=vocabulary,
+        work=request.work,
+        device=device,
+        notify=notify,
+        processes=processes,
+        tensorboard=request.tensorboard,
     )
+    trainer.model.forget_languages(torch.from_numpy(trainer.batches.shares_L))
+    with processes.first_then_others():
+        if processes.first:
+            _finish(request, trainer, folder, vocabulary, teacher, notify)
+    return request.out
+
+
+def _finish(
+    request: Request,
+    trainer: Trainer,
+    folder: Path,
+    vocabulary: Path,
+    teacher: dict[str, Any] | None,
+    notify: Notify,
+) -> None:
     notify({"event": "note", "text": "measuring the trained encoder on held-out text"})
     manifest = _manifest(request, trainer, folder, vocabulary, teacher)
-    curve = (request.work / "metrics.jsonl").read_text()
-    out = checkpoint.export(
-        trainer.model, vocabulary, request.out, manifest, card(manifest), extra={"metrics.jsonl": curve}
-    )
+    export(trainer.model, vocabulary, request.out, manifest, card, curve=request.work / METRICS)
     (request.work / checkpoint.STATE).unlink(missing_ok=True)
-    return out
 
 
 def prepare_tokenizer(request: Request, notify: Notify) -> Path:
@@ -83,7 +118,7 @@ def prepare_shards(corpus: Corpus, vocabulary: Path, results: Path, notify: Noti
 
 
 def _with_teacher(
-    request: Request, vocabulary: Path, folder: Path, device: str, notify: Notify
+    request: Request, vocabulary: Path, folder: Path, notify: Notify, processes: Processes
 ) -> tuple[TrainConfig, dict[str, Any] | None]:
     """Returns the config with its teacher and budget settled, and what to say of the teacher.
 
@@ -98,8 +133,9 @@ def _with_teacher(
         if asked != request.teacher:
             raise UserError(f"{request.work} was begun with --teacher {asked}; give the same, or another --name")
     else:
-        chosen = _choose_teacher(request, vocabulary, folder, device, notify)
-        write_text(path, json.dumps({"asked": request.teacher, "chosen": chosen}, indent=1) + "\n")
+        chosen = _choose_teacher(request, vocabulary, folder, notify, processes)
+        if processes.first:
+            write_text(path, json.dumps({"asked": request.teacher, "chosen": chosen}, indent=1) + "\n")
     notify({"event": "note", "text": chosen["why"]})
     config = request.config
     if chosen["halved"]:
@@ -110,20 +146,18 @@ def _with_teacher(
     return config, chosen
 
 
-def _choose_teacher(request: Request, vocabulary: Path, folder: Path, device: str, notify: Notify) -> dict[str, Any]:
+def _choose_teacher(
+    request: Request, vocabulary: Path, folder: Path, notify: Notify, processes: Processes
+) -> dict[str, Any]:
     if request.teacher == "none":
         return {"folder": None, "halved": False, "why": "no teacher, as asked: trained without distillation"}
     if request.teacher != "auto":
-        named = request.results / "models" / request.teacher
-        path = named if named.is_dir() else Path(request.teacher)
-        if not (path / "tokenizer.json").is_file():
-            raise UserError(f"no teacher {request.teacher!r}: neither {named} nor {path} holds a model and tokenizer")
-        if tokenizer.fingerprint(path) != tokenizer.fingerprint(vocabulary):
-            raise UserError(
-                f"teacher {path} has another vocabulary than this run: soft targets need the same one; "
-                f"add --tokenizer {path} or choose another teacher"
-            )
-        return {"folder": str(path), "halved": False, "why": f"teacher {path}, as asked"}
+        path = foreign.resolve(request.teacher, request.results)
+        settings = request.distill_settings or Distill(teacher="")
+        check(replace(settings, teacher=str(path)), request.config.model, vocabulary)
+        revision = foreign.revision(path)
+        why = f"teacher {request.teacher}, as asked" + (f" (revision {revision})" if revision else "")
+        return {"folder": str(path), "halved": False, "why": why}
     larger = SIZES[: SIZES.index(request.size)]
     name = f"teacher-{larger[-1]}-{request.name}" if larger else ""
     known = _best_teacher(request, folder)
@@ -145,7 +179,7 @@ def _choose_teacher(request: Request, vocabulary: Path, folder: Path, device: st
         tokenizer=str(vocabulary),
         is_teacher=True,
     )
-    pretrain(teaching, device=device, notify=notify)
+    pretrain(teaching, device=processes.device, notify=notify, processes=processes)
     manifest = read_manifest(teaching.out)
     assert manifest is not None
     if not _has_learned(manifest):
@@ -261,36 +295,3 @@ def _adversary_outcome(trainer: Trainer) -> dict[str, Any] | None:
         "reference": trainer.adversary.reference,
         "discriminator_accuracy": trainer.last.get("disc_accuracy"),
     }
-
-
-def card(manifest: dict[str, Any]) -> str:
-    """Returns the model card: what it is, what it was trained on, and what was measured; no claim beyond that."""
-    heldout, seen = manifest["heldout"], manifest["probe"]
-    config = from_plain(manifest["config"])
-    languages = "".join(f"\n- {code}" for code in sorted(manifest["languages"]) if len(code) in (2, 3))
-    teacher = f"\n- Teacher: {manifest['teacher']['why']}" if manifest["teacher"] else ""
-    return f"""---
-language:{languages}
-library_name: transformers
-pipeline_tag: fill-mask
-tags:
-- unibert
-- multilingual
----
-# {manifest["name"]}
-
-A compact multilingual encoder ({manifest["size"]}: {config.model.layers} layers, width {config.model.width},
-{manifest["parameters"]:,} parameters, {manifest["parameters_without_embeddings"]:,} without embeddings).
-
-- Objectives: {manifest["objectives"]}{teacher}
-- Text: {manifest["corpus"]} (sha256 {manifest["corpus_sha256"][:16]}…), {len(manifest["languages"])} languages
-- Training: {manifest["steps"]:,} steps, {manifest["tokens"]:,} tokens, {manifest["seconds"]:,} s on
-  {manifest["device"]}, {manifest["threads"]} threads, {config.precision}, seed {config.seed}
-- Held-out masked-LM loss: {heldout["mlm"]["mean"]:.3f} nats (unigram {heldout["unigram"]:.3f}, unigram of the right
-  language {heldout["language_unigram"]:.3f})
-- A fresh linear probe reads the language from mean-pooled vectors with accuracy {seen["probe_accuracy"]:.3f} (chance
-  {seen["chance"]:.3f}); nearest neighbours share the language in {seen["same_language_neighbours"]:.3f} of cases;
-  effective rank {seen["effective_rank"]:.1f}
-
-All settings and hashes are in `unibert.json`, the curve in `metrics.jsonl`.
-"""

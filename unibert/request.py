@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Sequence
@@ -10,8 +11,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from unibert import built
 from unibert.config import OBJECTIVES, PRESETS, Adversary, Distill, TrainConfig, override
 from unibert.corpus import Corpus, from_folder
+from unibert.documents import WIKIPEDIA
 from unibert.errors import UserError
 from unibert.manifest import exported
 
@@ -37,6 +40,7 @@ class Request:
     vocab_size: int = 32_000
     distill_settings: Distill | None = None
     is_teacher: bool = False
+    tensorboard: bool = False
 
     @property
     def out(self) -> Path:
@@ -66,6 +70,7 @@ def build(
     seed: int = 0,
     name: str | None = None,
     config_file: Path | None = None,
+    tensorboard: bool = False,
 ) -> Request:
     """Returns the request that a command line describes; UserError for whatever cannot be meant.
 
@@ -84,7 +89,7 @@ def build(
         raise UserError(f"--steps {steps} and --budget {budget} exclude each other; give one")
     if steps is None and budget is None:
         budget = DEFAULT_BUDGET
-    text = corpus if isinstance(corpus, Corpus) else _corpus(corpus, languages)
+    text = corpus if isinstance(corpus, Corpus) else _corpus(corpus, languages, results)
     config = TrainConfig(
         model=PRESETS[size],
         languages=text.languages,
@@ -122,6 +127,7 @@ def build(
         tokenizer=tokenizer,
         vocab_size=vocab_size,
         distill_settings=settings if "distill" in wanted else None,
+        tensorboard=tensorboard,
     )
 
 
@@ -161,11 +167,22 @@ def seconds(budget: str) -> float:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
-def _corpus(corpus: str, languages: str) -> Corpus:
+def _corpus(corpus: str, languages: str, results: Path) -> Corpus:
     chosen = None if languages == "all" else tuple(part.strip() for part in languages.split(",") if part.strip())
-    if corpus == "wikipedia":
-        raise UserError("--corpus wikipedia is not part of this version; give sample or a folder of LANG.txt[.zst|.gz]")
-    return from_folder(Path(corpus), chosen)
+    return from_folder(_wikipedia(results) if corpus == "wikipedia" else Path(corpus), chosen)
+
+
+def _wikipedia(results: Path) -> Path:
+    """Returns the folder of the Wikipedia that was built here, or of the one that $UNIBENCH_CORPUS names."""
+    named = os.environ.get("UNIBENCH_CORPUS")
+    for folder in (results / "corpora" / "wikipedia", *([Path(named)] if named else [])):
+        manifest = built.read(folder)
+        if manifest is not None and manifest["source"]["name"] == WIKIPEDIA:
+            return folder
+    raise UserError(
+        f"no Wikipedia in {results / 'corpora' / 'wikipedia'}; build it first: unibench corpus build --source wikipedia "
+        f"--results {results} (offline with --data MIRROR), then train"
+    )
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -1,79 +1,123 @@
 """One optimiser step of pretraining, and everything the next one depends on.
 
-Legend: B sequences, T tokens, M masked positions, D width, V vocabulary.
+Nothing in a step waits for the device: a step that went wrong is skipped by the optimiser itself, and counted.
+
+Legend: B sequences, N flat tokens, X vectors an adversary reads, D width, V vocabulary, L languages.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from unibert import objectives, shards
+from unibert import packed, shards
 from unibert.adversary import AdversaryState
 from unibert.config import TrainConfig
 from unibert.errors import UserError
-from unibert.masking import corrupt
-from unibert.model import UniBert, autocast, load, mean_pool, new
-from unibert.tokenizer import PAD
+from unibert.feed import Feed, Step
+from unibert.losses import UNITS, Losses
+from unibert.model import new
+from unibert.processes import Processes
+from unibert.teacher import Teacher, start_from
 
 DECAY_FRAC = 0.3  # of all steps, at the end: a constant rate leaves the adversary, which starts late, time to act
+MEMORY = 0.98  # of the running mean loss from one step to the next
 
 
 class Trainer:
     """One pretraining run's state. `fit` drives it; tests and benchmarks call `step` directly."""
 
-    def __init__(self, config: TrainConfig, shard_folder: Path, vocab_size: int, *, device: str) -> None:
-        assert config.steps is not None, "a budget is turned into steps before training"
+    def __init__(
+        self,
+        config: TrainConfig,
+        shard_folder: Path,
+        vocab_size: int,
+        *,
+        device: str,
+        teacher: Teacher | None = None,
+        processes: Processes | None = None,
+        compiled: bool = True,
+    ) -> None:
+        steps = config.steps
+        assert steps is not None, "a budget is turned into steps before training"
+        self.processes = processes if processes is not None else Processes(device)
         self.config, self.device, self.vocab_size = config, device, vocab_size
+        micro_batches = config.micro_batches if config.micro_batches is not None else self.processes.world
+        if micro_batches % self.processes.world:
+            raise UserError(
+                f"micro_batches {micro_batches} cannot be shared out to {self.processes.world} processes; start a "
+                f"number that divides it, or give another micro_batches (which is another run)"
+            )
+        self.config = config = replace(config, micro_batches=micro_batches)
         self.bf16 = config.precision == "bf16"
         self.step_number = 0
         self.tokens = 0
         self.seconds = 0.0  # spent in `fit`, over all its resumptions
+        self.rollbacks = 0
         self.last: dict[str, float] = {}  # the latest averages, for the manifest
-        self.generator = torch.Generator().manual_seed(config.seed)
-        fresh = new(config.model, vocab_size=vocab_size, dropout=config.dropout, generator=self.generator)
-        self.model = fresh.place(device)
-        self.model.train()
         self.batches = shards.Batches(
             shard_folder,
             config.languages,
             alpha=config.sampling_alpha,
-            batch_tokens=config.batch_tokens,
+            batch_tokens=config.batch_tokens // micro_batches,
             max_tokens=config.model.positions,
             long_share=config.long_share,
             seed=config.seed,
         )
+        packing = packed.supported(device, bf16=self.bf16)
+        self.feed = Feed(
+            self.batches,
+            config,
+            vocab_size,
+            rank=self.processes.rank,
+            world=self.processes.world,
+            device=device,
+            packed=packing,
+        )
+        self.teacher = teacher
+        self.model = new(
+            config.model,
+            vocab_size=vocab_size,
+            dropout=config.dropout,
+            generator=torch.Generator().manual_seed(config.seed),
+        )
         frequencies_LV = shards.unigram(shard_folder, config.languages, vocab_size)
         self.model.start_from(torch.from_numpy(self.batches.shares_L @ frequencies_LV))
+        if config.language_head:
+            self.model.tell_languages(len(config.languages))
+        if config.distill is not None and config.distill.first_layers:
+            assert teacher is not None
+            start_from(self.model, teacher)
+        self.model.place(device)
+        width = teacher.width if teacher is not None else None
+        self.losses = Losses(self.model, config, teacher_width=width).to(device).train()
         self.adversary: AdversaryState | None = None
         if config.adversary is not None:
             self.adversary = AdversaryState(
                 config.adversary,
                 width=config.model.width,
                 languages=len(config.languages),
-                total_steps=config.steps,
+                total_steps=steps,
                 device=device,
                 # A stream of its own: the encoder sees the same masks with an adversary and without.
                 generator=torch.Generator().manual_seed(config.seed),
             )
-        self.teacher: UniBert | None = None
-        self.projection: torch.nn.Linear | None = None
-        if config.distill is not None:
-            self.teacher = _load_teacher(config.distill.teacher, vocab_size).place(device).eval().requires_grad_(False)
-            teacher_width = int(self.teacher.mlm.config.hidden_size)
-            if teacher_width != config.model.width:
-                self.projection = torch.nn.Linear(config.model.width, teacher_width, bias=False)
-                generator = torch.Generator().manual_seed(config.seed)
-                torch.nn.init.orthogonal_(self.projection.weight, generator=generator)
-                self.projection.to(device)
         self.optimizer = self._make_optimizer()
+        # Of the masked-LM loss: its running mean, the steps skipped, and how many of them in a row.
+        self.health = torch.tensor([math.inf, 0.0, 0.0], device=device)
+        if packing:
+            self.model.pack()
+            if compiled:
+                self.model.compile(retained=self.adversary is not None)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
-        modules = [self.model] + ([self.projection] if self.projection is not None else [])
-        parameters = [p for module in modules for p in module.parameters()]
+        parameters = list(self.losses.parameters())
         groups = [
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.config.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -90,110 +134,129 @@ class Trainer:
         return peak * min((step + 1) / warmup, 1.0, (config.steps - step) / decay)
 
     def step(self) -> dict[str, Tensor]:
-        """Takes one optimiser step on the next batch; returns detached losses and counts, still on the device."""
-        config = self.config
-        batch = next(self.batches)
-        tokens_BT = torch.from_numpy(batch.tokens_BT)
-        corrupted_BT, picked_M, targets_M = corrupt(
-            tokens_BT, rate=config.mask_rate, vocab_size=self.vocab_size, generator=self.generator
-        )
-        self.tokens += int(batch.lengths_B.sum())
-        corrupted_BT, picked_M = corrupted_BT.to(self.device), picked_M.to(self.device)
-        targets_M = targets_M.to(self.device)
-        with autocast(self.device, self.bf16):
-            outputs = self.model(corrupted_BT, picked_M)
-        losses = {"mlm": objectives.mlm_loss(outputs.logits_MV, targets_M)}
-        total = losses["mlm"]
-        if config.distill is not None:
-            losses |= self._distill(outputs.logits_MV, outputs.hidden_BTD, corrupted_BT, picked_M)
-            total = total + config.distill.soft_weight * losses["soft"]
-            total = total + config.distill.hidden_weight * losses["hidden"]
+        """Takes one optimiser step; returns detached mean losses and norms, still on the device."""
+        data = next(self.feed)
         adversary = self.adversary if self.adversary and self.adversary.active(self.step_number) else None
-        share = adversary.share(self.step_number) if adversary else 0.0
+        pressing = adversary is not None and adversary.presses(self.step_number)
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward(retain_graph=share > 0)  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._parameters(), config.clip_norm)
-        if adversary:
-            language_B = torch.from_numpy(batch.language_B).to(self.device)
-            pooled_BD = mean_pool(outputs.hidden_BTD, corrupted_BT)
-            losses |= adversary.learn(pooled_BD, language_B)
-            if share > 0:
-                shared = self.model.shared_parameters()
-                reversed_ = torch.autograd.grad(
-                    adversary.encoder_loss(pooled_BD, language_B), shared, allow_unused=True
-                )
-                losses["strength"] = objectives.add_balanced(shared, reversed_, share=share)
+        sums: dict[str, Tensor] = {}
+        read: list[tuple[Tensor, Tensor]] = []
+        against: list[Tensor | None] = [None] * len(self._shared) if pressing else []
+        for number, micro in data.micros:
+            micro = micro.to(self.device)
+            if self.config.dropout:
+                torch.manual_seed(self.config.seed * 1_000_003 + number)  # whoever trains on it
+            taught = self.teacher.teach(micro, number) if self.teacher is not None else None
+            found, states = self.losses(micro, taught, bf16=self.bf16)
+            self.losses.total(found, data.totals).backward(retain_graph=pressing)  # type: ignore[no-untyped-call]
+            for name, value in found.items():
+                sums[name] = sums.get(name, torch.zeros_like(value.detach())) + value.detach()
+            if adversary is None:
+                continue
+            layer = adversary.config.layer if adversary.config.layer is not None else -1
+            vectors_XD, language_X = adversary.read(states.layers[layer], micro)
+            if pressing:
+                loss = adversary.encoder_loss(vectors_XD, language_X) / data.totals.sequences
+                _accumulate(against, torch.autograd.grad(loss, self._shared, allow_unused=True))
+            read.append((vectors_XD.detach(), language_X))
+        return self._update(data, sums, read, against)
+
+    def _update(
+        self, data: Step, sums: dict[str, Tensor], read: list[tuple[Tensor, Tensor]], against: list[Tensor | None]
+    ) -> dict[str, Tensor]:
+        """Adds up over processes, clips, adds the adversary's gradient, and steps unless something went wrong."""
+        parameters = [p for p in self.losses.parameters() if p.grad is not None]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        opposed = [g for g in against if g is not None]
+        names = sorted(sums)
+        logged = torch.stack([sums[name] for name in names])
+        self.processes.sum_([logged, *gradients, *opposed])
+        row = {
+            name: value / getattr(data.totals, UNITS[name]) for name, value in zip(names, logged.unbind(), strict=True)
+        }
+        norm = nn.utils.get_total_norm(gradients)
+        shrink = (self.config.clip_norm / (norm + 1e-6)).clamp_max(1.0)
+        torch._foreach_mul_(gradients, shrink)
+        row["grad_norm"] = norm
+        if self.adversary is not None and self.adversary.active(self.step_number):
+            row |= self.adversary.learn(*self._gather(read, data))
+            if opposed:
+                row |= self.adversary.press(self._shared, against, self.step_number)
+        skipped = self._judge(row["mlm"], norm)
+        row["skipped"] = skipped
         rate = self.learning_rate(self.step_number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        # Fused optimisers leave weights and moments as they are where this is 1: nothing waits to look at it.
+        self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
         self.optimizer.step()
         self.step_number += 1
-        return {name: value.detach() for name, value in losses.items()}
+        self.tokens += data.totals.tokens
+        return row
 
-    def _distill(
-        self, logits_MV: Tensor, hidden_BTD: Tensor, corrupted_BT: Tensor, picked_M: Tensor
-    ) -> dict[str, Tensor]:
-        assert self.config.distill is not None
-        assert self.teacher is not None
-        with torch.no_grad(), autocast(self.device, self.bf16):
-            taught = self.teacher(corrupted_BT, picked_M)
-        student_BTD = hidden_BTD if self.projection is None else self.projection(hidden_BTD.float())
-        temperature = self.config.distill.temperature
-        return {
-            "soft": objectives.soft_target_loss(logits_MV, taught.logits_MV, temperature),
-            "hidden": objectives.hidden_cosine_loss(student_BTD, taught.hidden_BTD, corrupted_BT != PAD),
-        }
+    def _judge(self, mlm: Tensor, norm: Tensor) -> Tensor:
+        """Returns 1.0 for a step to skip: not finite, or far above the running mean loss; keeps the books."""
+        mean, count, row = self.health.unbind()
+        bad = ~(mlm.isfinite() & norm.isfinite()) | (mlm > mean + self.config.max_loss_rise)
+        moved = torch.where(mean.isinf(), mlm, MEMORY * mean + (1 - MEMORY) * mlm)
+        skipped = bad.float()
+        self.health = torch.stack([torch.where(bad, mean, moved), count + skipped, (row + 1) * skipped])
+        return skipped
 
-    def _parameters(self) -> list[torch.nn.Parameter]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+    def _gather(self, read: list[tuple[Tensor, Tensor]], data: Step) -> tuple[Tensor, Tensor]:
+        """Returns the vectors of all micro-batches of all processes, in the stream's order."""
+        if self.processes.world == 1:
+            return torch.cat([v for v, _ in read]), torch.cat([y for _, y in read])
+        assert self.adversary is not None
+        rank, world = self.processes.rank, self.processes.world
+        ends = list(itertools.accumulate(self.adversary.count(size) for size in data.sizes))
+        whole_XD = torch.zeros(ends[-1], self.config.model.width + 1, device=self.device)
+        for i, (vectors_XD, language_X) in enumerate(read):
+            end = ends[rank + i * world]
+            whole_XD[end - len(vectors_XD) : end] = torch.cat([vectors_XD, language_X[:, None].float()], 1)
+        self.processes.sum_([whole_XD])
+        return whole_XD[:, :-1].contiguous(), whole_XD[:, -1].long()
+
+    @property
+    def _shared(self) -> list[nn.Parameter]:
+        return self.model.shared_parameters()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns everything the next step depends on, as tensors and plain values."""
-        position = self.batches.position
+        position = self.feed.position
         return {
             "step": self.step_number,
             "tokens": self.tokens,
             "seconds": self.seconds,
+            "rollbacks": self.rollbacks,
             "last": self.last,
-            "model": self.model.state_dict(),
-            "projection": self.projection.state_dict() if self.projection is not None else None,
+            "losses": self.losses.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "adversary": self.adversary.state_dict() if self.adversary else None,
+            "health": self.health,
             "position": [position.chunk, position.index, list(position.cursors)],
-            "generator": self.generator.get_state(),
-            "global_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state() if self.device.startswith("cuda") else None,
+            "number": self.feed.number,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` returned."""
+    def load_state_dict(self, state: dict[str, Any], *, move: bool = True) -> None:
+        """Restores what `state_dict` returned; with `move=False` reading goes on from where it stands now."""
         self.step_number, self.tokens = state["step"], state["tokens"]
         self.seconds, self.last = state["seconds"], state["last"]
-        self.model.load_state_dict(state["model"])
-        if self.projection is not None:
-            self.projection.load_state_dict(state["projection"])
+        self.losses.load_state_dict(state["losses"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.adversary:
             self.adversary.load_state_dict(state["adversary"])
-        chunk, index, cursors = state["position"]
-        self.batches.seek(shards.Position(chunk=chunk, index=index, cursors=tuple(cursors)))
-        self.generator.set_state(state["generator"])
-        torch.set_rng_state(state["global_rng"])
-        if state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"])
+        self.health = state["health"].to(self.device)
+        if move:
+            self.rollbacks = state["rollbacks"]
+            chunk, index, cursors = state["position"]
+            self.feed.seek(shards.Position(chunk=chunk, index=index, cursors=tuple(cursors)), state["number"])
 
 
-def _load_teacher(folder: str, vocab_size: int) -> UniBert:
-    from safetensors import SafetensorError
-
-    try:
-        teacher = load(folder)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"teacher {folder} cannot be opened ({str(error).splitlines()[0]})") from None
-    found = int(teacher.mlm.config.vocab_size)
-    if found != vocab_size:
-        raise UserError(
-            f"teacher {folder} has a vocabulary of {found} pieces, the student {vocab_size}: soft targets need the "
-            "same one; train it with the same --tokenizer"
-        )
-    return teacher
+def _accumulate(held: list[Tensor | None], new: tuple[Tensor | None, ...]) -> None:
+    """Adds gradients to those held."""
+    for i, gradient in enumerate(new):
+        if gradient is None:
+            continue
+        before = held[i]
+        held[i] = gradient if before is None else before.add_(gradient)
