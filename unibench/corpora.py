@@ -91,15 +91,19 @@ def build(
     _announce(found, builds.unfinished(found, folder))
     if dry_run:
         return
-    with _Progress() as progress:
-        manifest = builds.build(
-            found,
-            recipe,
-            folder,
-            withheld=None if decontaminate == "none" else lambda: _test_texts(data, tasks_dir),
-            count=workers or len(os.sched_getaffinity(0)),
-            notify=progress,
-        )
+    try:
+        with _Progress() as progress:
+            manifest = builds.build(
+                found,
+                recipe,
+                folder,
+                withheld=None if decontaminate == "none" else lambda: _test_texts(data, tasks_dir),
+                count=workers or len(os.sched_getaffinity(0)),
+                notify=progress,
+            )
+    except KeyboardInterrupt:  # which typer would turn into an exit without a word
+        typer.echo("error: stopped; finished languages are kept, and the same command goes on", err=True)
+        raise typer.Exit(130) from None
     render.show(holdings.overview(manifest, str(folder)), console)
     console.print(f"next: unibench train --corpus {folder}", highlight=False, markup=False)
 

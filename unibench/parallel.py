@@ -74,7 +74,8 @@ def languages_in(origin: Origin) -> tuple[str, ...]:
     found = {language: locate(FLORES, language, origin) for language in FLORES_CONFIGS}
     having = tuple(language for language, split in found.items() if isinstance(split, Split))
     if not having:
-        raise Unavailable(f"{found['en']}; put it there, or use --data FOLDER or --data sample")
+        remedy = "put it there" if origin.kind == "mirror" else "accept its terms on the Hub and log in"
+        raise Unavailable(f"{found['en']}; {remedy}, or use --data FOLDER or --data sample")
     return having
 
 

@@ -22,7 +22,7 @@ from unibert.objectives import effective_rank
 from unibert.probe import fresh_guesses
 
 MASK_RATE = 0.15
-# Of the tokens, for a language to enter the mean of what is found without shared ones: with a vocabulary of 16k an
+# Of the tokens, for a language to be measured without those it shares: with a vocabulary of 16k an
 # English-Russian pair keeps 0.8 of them, English-German 0.2, and at 0.2 there is no sentence left to find.
 ENOUGH_KEPT = 0.5
 RESAMPLES = 2000
@@ -50,14 +50,11 @@ def measure(
         code: {name: _plain(float(outcome_Ln[i].mean())) for name, outcome_Ln in outcomes.items()}
         for i, code in enumerate(aligned.languages)
     }
-    too_little_L = kept_L < ENOUGH_KEPT  # unknown, as for the first language, is not too little: it is unknown anyway
     rng = resampling.generator("probe", aligned.sha256, str(seed))
     weights_Rn = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
     chances = {"probe": 1 / L, "same_language": (n - 1) / (L * n - 1), "translation": (L - 1) / (L * n - 1)}
     measures = {}
     for name, outcome_Ln in outcomes.items():
-        if name.startswith("overlap_free"):
-            outcome_Ln[too_little_L] = np.nan
         measures[name] = _summary(outcome_Ln, weights_Rn, chances.get(name.removesuffix("_centred"), 1 / n))
     rank = effective_rank(raw_LND[:, test].flatten(0, 1))
     measures["effective_rank"] = {"value": _plain(rank), "low": None, "high": None, "chance": None}
@@ -111,7 +108,7 @@ def _overlap_free(
     A token whose surface occurs among the tested sentences of both languages is taken out of all their sentences
     before the encoder reads them, so that nothing of it reaches a vector through attention either. A sentence of which
     nothing is left finds nothing and is not found. What is left is no longer a sentence, so these numbers are a lower
-    bound; and between languages of one script so little is left that they say nothing (`ENOUGH_KEPT`).
+    bound; between languages of one script so little is left that nothing is measured (nan; `ENOUGH_KEPT`).
     """
     L, N, n = len(tokens), len(train) + len(test), len(test)
     lengths = [len(ids) for sentences in tokens for ids in sentences.ids]
@@ -126,9 +123,11 @@ def _overlap_free(
         shared = retrieval.shared_surfaces(*([s[~special] for s, special in side] for side in tested))
         kept = [special | ~np.isin(s, shared) for s, special in sides]
         ids = [*tokens[0].ids, *tokens[other].ids]
-        vectors_2ND = reader.vectors([i[k] for i, k in zip(ids, kept, strict=True)], layer).reshape(2, N, -1)
         left_X = [int(k.sum() - special.sum()) for k, (_, special) in zip(kept, sides, strict=True)]
         kept_L[other] = sum(left_X) / max(1, sum(int((~special).sum()) for _, special in sides))
+        if kept_L[other] < ENOUGH_KEPT:
+            continue
+        vectors_2ND = reader.vectors([i[k] for i, k in zip(ids, kept, strict=True)], layer).reshape(2, N, -1)
         usable_n = (np.array(left_X).reshape(2, N)[:, test] > 0).all(0)
         raw_2nD = vectors_2ND[:, test]
         for suffix, both_2nD in (("", raw_2nD), ("_centred", retrieval.centred(raw_2nD, vectors_2ND[:, train]))):

@@ -90,6 +90,8 @@ def line_up(encoders: Sequence[Encoder], results: Path, layer: int | None) -> tu
             raise UserError(f"--layer {at} is not in {encoder.name}, which has 0 (token vectors) to {layers}")
         sibling, note = _sibling(encoder, manifest, results)
         notes += [note] if note else []
+        if (manifest or {}).get("config", {}).get("language_head"):
+            notes.append(f"{encoder.name}: its head was told the language in training, and is not told it here")
         twin = Subject(name=f"untrained-{layers}x{width}-{vocabulary}", encoder=encoder, untrained=True, layer=at)
         others = [Subject(name=s.name, encoder=s, untrained=False, layer=at) for s in (*sibling, encoder)]
         for subject in (twin, *others):
@@ -183,7 +185,7 @@ def _sibling(encoder: Encoder, manifest: Mapping[str, Any] | None, results: Path
     found = [
         (other["config"]["seed"] != manifest["config"]["seed"], name)
         for name, other in exported(results)
-        if other["objectives"] == "mlm" and all(other[key] == manifest[key] for key in alike)
+        if other["objectives"] == "mlm" and all(other.get(key) == manifest.get(key) for key in alike)
     ]
     if not found:
         return [], (

@@ -6,16 +6,16 @@ opens them, local or on the Hub alike. No loading script is ever run.
 
 from __future__ import annotations
 
-import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from unibert import layout
 from unibert.errors import UserError
 from unibert.languages import LANGUAGES
 from unibert.reading import COMPRESSIONS, FORMATS, HUB, TextFile, ending
@@ -160,24 +160,24 @@ def _hub(hub: str, wanted: Wanted) -> Source:
         )
         for sibling in info.siblings or ()
     ]
-    return _dataset("hub", hub, wanted, files, _configs(readme), revision=str(info.sha), where=f"{hub} on the Hub")
+    return _dataset(
+        "hub", hub, wanted, files, layout.configs(readme), revision=str(info.sha), where=f"{hub} on the Hub"
+    )
 
 
 def _mirror(hub: str, wanted: Wanted, root: Path) -> Source:
     if not root.is_dir():
         raise UserError(f"the data folder {root} does not exist; expected a folder that holds {hub}")
     folder = root / hub if (root / hub).is_dir() else root
-    files = [
-        TextFile(path=str(folder / name), name=name, size=(folder / name).stat().st_size) for name in _walk(folder)
-    ]
+    files = [layout.local(folder, name) for name in layout.walk(folder)]
     readme = folder / "README.md"
-    configs = _configs(str(readme)) if readme.is_file() else {}
+    configs = layout.configs(str(readme)) if readme.is_file() else {}
     source = _dataset("mirror", hub, wanted, files, configs, revision="", where=str(folder))
-    commits = {_commit(folder, file.name) for found in source.files.values() for file in found}
+    commits = {layout.commit(folder, file.name) for found in source.files.values() for file in found}
     commit = commits.pop() if len(commits) == 1 else ""
     if wanted.revision and wanted.revision != commit:
         raise UserError(f"{folder} is at {commit or 'no known commit'}, not at --revision {wanted.revision}; drop one")
-    return Source(**{name: getattr(source, name) for name in Source.__slots__} | {"revision": commit})
+    return replace(source, revision=commit)
 
 
 def _dataset(
@@ -225,11 +225,11 @@ def _dataset(
 
 def _folder(folder: Path, wanted: Wanted) -> Source:
     """Returns the source of LANG.EXT, LANG-NNNNN.EXT and LANG/….EXT."""
-    if (folder / "manifest.json").is_file() and (folder / "build.json").is_file():
+    if (folder / "build.json").is_file() and (folder / "languages").is_dir():
         raise UserError(f"{folder} is a corpus already built; give --source the folder it was built from")
     by_language: dict[str, dict[str, TextFile]] = {}
     ignored: list[str] = []
-    for name in _walk(folder):
+    for name in layout.walk(folder):
         known = ending(name)
         if known is None:
             ignored.append(name)
@@ -242,7 +242,7 @@ def _folder(folder: Path, wanted: Wanted) -> Source:
         files = by_language.setdefault(language, {})
         if stem in files:
             raise UserError(f"{folder} has both {files[stem].name} and {name}; keep one of them")
-        files[stem] = TextFile(path=str(folder / name), name=name, size=(folder / name).stat().st_size)
+        files[stem] = layout.local(folder, name)
     if not by_language:
         kinds = ", ".join(f"LANG{known}" for known in FORMATS)
         raise UserError(f"{folder} holds no {kinds} file, plain, .zst or .gz; name the files after their language")
@@ -257,44 +257,6 @@ def _folder(folder: Path, wanted: Wanted) -> Source:
         column=wanted.column,
         ignored=tuple(ignored),
     )
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    """Yields the files below a folder, by name; those whose name or folder begins with a dot are caches, not text."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield (Path(place) / name).relative_to(folder).as_posix()
-
-
-def _commit(folder: Path, name: str) -> str:
-    """Returns the commit that `hf download` noted beside a file, "" where it noted none."""
-    note = folder / ".cache" / "huggingface" / "download" / f"{name}.metadata"
-    first = note.read_text(encoding="utf-8").split("\n")[0] if note.is_file() else ""
-    return first if re.fullmatch(r"[0-9a-f]{40}", first) else ""
-
-
-def _configs(readme: str | None) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    """Returns config -> split -> patterns of paths, from the header of a dataset's README."""
-    from huggingface_hub import metadata_load
-
-    configs: dict[str, dict[str, tuple[str, ...]]] = {}
-    try:
-        for config in (metadata_load(readme) or {}).get("configs", ()) if readme else ():
-            entries = config.get("data_files", ())
-            entries = {"train": entries} if isinstance(entries, str) else entries
-            if isinstance(entries, Mapping):
-                entries = [{"split": split, "path": path} for split, path in entries.items()]
-            root = str(config.get("data_dir", "")).strip("./")
-            for entry in entries:
-                paths = [entry["path"]] if isinstance(entry["path"], str) else entry["path"]
-                full = tuple(f"{root}/{path}".removeprefix("/").removeprefix("./") for path in paths)
-                configs.setdefault(str(config["config_name"]), {})[str(entry["split"])] = full
-    except Exception as error:  # YAML errors and any other shape than the documented one
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{readme} has no readable configs: header ({reason}); fetch it again") from None
-    return configs
 
 
 def _close(name: str, known: Sequence[str]) -> str:

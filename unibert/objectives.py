@@ -1,4 +1,4 @@
-"""Masked language modelling, the language adversary (gradient reversal and its schedule), distillation.
+"""The language adversary (gradient reversal and its schedule) and distillation; `fused` has masked LM's own loss.
 
 Every loss is a float32 sum in nats over its units (masked positions, real tokens, sequences or vectors; cosine and
 matching distances have no unit): whoever adds up micro-batches divides by their totals. Nothing here waits for the
@@ -48,11 +48,6 @@ def ganin_ramp(progress: float) -> float:
     """Returns 2 / (1 + exp(-10 p)) - 1 for progress p clipped to 0..1 (Ganin et al. 2016, section 5.2.2)."""
     p = min(max(progress, 0.0), 1.0)
     return 2.0 / (1.0 + math.exp(-10.0 * p)) - 1.0
-
-
-def mlm_loss(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
-    """Returns the cross-entropy summed over masked positions (Devlin et al. 2019)."""
-    return F.cross_entropy(_float(logits_MV), targets_M, reduction="sum")
 
 
 class Discriminator(nn.Module):

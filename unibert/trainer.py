@@ -156,7 +156,7 @@ class Trainer:
             layer = adversary.config.layer if adversary.config.layer is not None else -1
             vectors_XD, language_X = adversary.read(states.layers[layer], micro)
             if pressing:
-                loss = adversary.encoder_loss(vectors_XD, language_X) / data.totals.sequences
+                loss = adversary.encoder_loss(vectors_XD, language_X) / sum(map(adversary.count, data.sizes))
                 _accumulate(against, torch.autograd.grad(loss, self._shared, allow_unused=True))
             read.append((vectors_XD.detach(), language_X))
         return self._update(data, sums, read, against)
