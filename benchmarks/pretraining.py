@@ -302,7 +302,8 @@ def parity(arguments: argparse.Namespace) -> None:
         ).train()  # fmt: skip
     worst = max(abs(a - b) for a, b in zip(losses, theirs, strict=True))
     print(
-        f"{arguments.size}, vocabulary {arguments.vocab_size:,}, fp32: largest difference of {steps} losses {worst:.1e}"
+        f"{arguments.size}, vocabulary {arguments.vocab_size:,}, fp32, losses from {losses[0]:.3f} to {losses[-1]:.3f}: "
+        f"largest difference of {steps} losses {worst:.1e} nats"
     )
     if not worst <= 1e-4:
         sys.exit(1)

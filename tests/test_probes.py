@@ -229,6 +229,11 @@ def test_the_command_probes_stores_and_draws(adversarial: Path, tmp_path: Path, 
     assert {path.name: path.read_bytes() for path in (adversarial / "probes").iterdir()} == stored
     assert (tmp_path / "probe.md").read_text().startswith("## Is the language readable?")
 
+    assert unibench("probe", "second", "--sentences", "24", "--results", adversarial, "--threads", "1") == 0
+    said = capsys.readouterr().out
+    assert "The generated sample's examples: no folder was named" in " ".join(said.split())
+    assert said.count(": stored in ") == 3
+
     assert unibench(*line(adversarial, "--seed", "1")) == 0
     assert "Are translations found, en↔X?" in capsys.readouterr().out
     assert len(list((adversarial / "probes").iterdir())) == 6

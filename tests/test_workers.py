@@ -59,6 +59,16 @@ def test_every_item_is_worked_on_once(workers: int) -> None:
     assert ({pid for _, pid in results.values()} == {os.getpid()}) == (workers == 1)
 
 
+def setting(item: str, report: Report) -> str | None:
+    return os.environ.get("WORKERS_ONLY")
+
+
+def test_an_environment_is_the_workers_alone() -> None:
+    given = {"WORKERS_ONLY": "yes"}
+    assert dict(run(["a", "b"], setting, workers=2, report=heard, environment=given)) == {"a": "yes", "b": "yes"}
+    assert "WORKERS_ONLY" not in os.environ
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_after_a_failure_nothing_is_begun_and_what_is_in_work_is_finished(workers: int) -> None:
     results = dict(run(["bad", "a", *"bcdefgh"], picky, workers=workers, report=heard))

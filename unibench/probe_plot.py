@@ -182,8 +182,8 @@ def _languages(figure: Any, records: Sequence[Record], styles: Sequence[tuple[st
         axis.xaxis.set_major_formatter("{x:g} %")
         _plain(axis)
     axes[0].set_title(f"P@1 {pivot}↔X by language, centred", loc="left", fontsize=10, fontweight="bold")
-    note = "grey: over half of the two languages' tokens are shared,\nso what is found there may be shared words"
-    figure.supxlabel(note, x=0.02, ha="left", fontsize=8, color="#666666")
+    note = f"grey: over half of the tokens are shared with {pivot},\nso what is found there may be shared words"
+    figure.supxlabel(f"{note}\nsentences: {records[0]['data']}", x=0.02, ha="left", fontsize=8, color="#666666")
 
 
 def _offset(number: int, count: int) -> float:

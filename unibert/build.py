@@ -24,6 +24,7 @@ from unibert.manifest import write_text
 from unibert.passes import TEMPORARY, Recipe, build_language, file_sha256, full_disk
 
 Notify = Callable[[dict[str, Any]], None]
+NO_TORCH = {"USE_TORCH": "0"}  # `datasets` imports it where it is installed: 200 MB in each worker, to read text
 INDEX = f"{TEMPORARY}tests"
 
 
@@ -116,7 +117,7 @@ def _run(source: Source, recipe: Recipe, left: Sequence[str], work: workers.Work
         notify({"event": "progress", **event, "done": event["done"] * weights[event["language"]]})
 
     failures: list[UserError] = []
-    for language, result in workers.run(left, work, workers=count, report=report):
+    for language, result in workers.run(left, work, workers=count, report=report, environment=NO_TORCH):
         if isinstance(result, UserError):
             failures.append(result)
             notify({"event": "failed", "language": language, "reason": str(result)})

@@ -7,11 +7,13 @@ when their parent was killed. Here a worker whose parent is gone dies of the bro
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
+from types import MappingProxyType
 from typing import Any
 
 from unibert.errors import UserError
@@ -21,11 +23,19 @@ Work = Callable[[str, Report], Any]
 REPORT_EVERY_S = 0.3
 
 
-def run(items: Sequence[str], work: Work, *, workers: int, report: Report) -> Iterator[tuple[str, Any]]:
+def run(
+    items: Sequence[str],
+    work: Work,
+    *,
+    workers: int,
+    report: Report,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[tuple[str, Any]]:
     """Yields (item, result) in the order they are done; a result that is a UserError is that item's failure.
 
     After a failure no further item is begun, and those in work are finished. One worker, or one item, works in this
-    process. `work` must be picklable. Closing the generator ends the workers at once.
+    process; with more, `environment` is set in each of theirs. `work` must be picklable. Closing the generator ends the
+    workers at once.
     """
     if workers == 1 or len(items) <= 1:
         for item in items:
@@ -34,10 +44,12 @@ def run(items: Sequence[str], work: Work, *, workers: int, report: Report) -> It
             if isinstance(result, UserError):
                 return
         return
-    yield from _in_processes(list(items), work, min(workers, len(items)), report)
+    yield from _in_processes(list(items), work, min(workers, len(items)), report, dict(environment))
 
 
-def _in_processes(waiting: list[str], work: Work, workers: int, report: Report) -> Iterator[tuple[str, Any]]:
+def _in_processes(
+    waiting: list[str], work: Work, workers: int, report: Report, environment: dict[str, str]
+) -> Iterator[tuple[str, Any]]:
     # "spawn": a forked copy of a process that has used threads may hang, and would hold the other workers' pipes open.
     context = multiprocessing.get_context("spawn")
     processes: dict[Connection, Any] = {}
@@ -45,7 +57,7 @@ def _in_processes(waiting: list[str], work: Work, workers: int, report: Report) 
     try:
         for _ in range(workers):
             here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(there, work), daemon=True)
+            process = context.Process(target=_serve, args=(there, work, environment), daemon=True)
             before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for the parent to answer
             try:
                 process.start()
@@ -88,7 +100,8 @@ def _in_processes(waiting: list[str], work: Work, workers: int, report: Report) 
             process.join()
 
 
-def _serve(parent: Connection, work: Work) -> None:
+def _serve(parent: Connection, work: Work, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
     said = 0.0
 
     def report(event: dict[str, Any]) -> None:

@@ -1,0 +1,37 @@
+"""The benchmarks run where there is no GPU and no time; what they claim of losses is checked, of speed nothing is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def run(*arguments: str | Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *map(str, arguments)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_losses_are_the_hugging_face_trainers_over_twenty_steps() -> None:
+    """Same weights, tokens, masks and rates in float32: the script exits with 1 beyond 1e-4."""
+    out = run(REPO / "benchmarks" / "pretraining.py", "--parity", "--size", "xxsmall", "--vocab-size", "2000")
+    assert float(out.split("difference of 20 losses ")[1].split()[0]) <= 1e-4
+    first, last = (float(out.split(word)[1].split()[0].rstrip(":")) for word in ("from ", " to "))
+    assert last < first, "something was learned"
+
+
+def test_the_gpu_benchmark_runs_whole_on_a_cpu(tmp_path: Path) -> None:
+    out = run(REPO / "benchmarks" / "gpu" / "pretraining.py", "--tiny", "--out", tmp_path / "record.json")
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["device"] == "cpu"
+    assert len(record["variants"]) == 4
+    assert record["variants"][0]["variant"] in out
+    assert all(row["tokens_per_s"] > 0 and 0 < row["utilisation"] < 1.5 for row in record["variants"])
+    assert record["parity_nats"] < 0.05, "bf16 against fp32"
+    assert record["last"] < record["first"]
