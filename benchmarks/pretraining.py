@@ -4,8 +4,8 @@ Both sides train the same encoder (same shape, vocabulary, rows, tokens a step, 
 `Trainer` with `AutoModelForMaskedLM` and `DataCollatorForLanguageModeling`, on texts grouped to full rows (its fast
 way) or one line a row, padded to 128 (its examples' way). Each side is a process of its own, with the environment its
 users have: ours sets what `unibench` sets, the peer's is untouched (`--peer-environment ours` gives it ours, for the
-strict reading). Repeats are interleaved, so that a machine whose speed drifts favours nobody; medians are printed, with the
-range of the ratios, peak memory, and the share of the matrix-product ceiling measured between the repeats.
+strict reading). Repeats are interleaved, so that a machine whose speed drifts favours nobody; medians are printed, with
+the range of the ratios, peak memory, and the share of the matrix-product ceiling measured between the repeats.
 
     python benchmarks/pretraining.py                                # vocabulary 32,000
     python benchmarks/pretraining.py --vocab-size 120000
@@ -163,14 +163,15 @@ def worker(arguments: argparse.Namespace) -> None:
             per_token = gflop_of(arguments.size, arguments.vocab_size, length=WIDTH)
             return {"rate": rate, "gflop": rate * per_token}
 
-        step()
+        for _ in range(3):
+            step()
     else:
         train = peer(rows, arguments.size, arguments.vocab_size, arguments.precision, padded="padded" in name)
 
         def measure() -> dict[str, float]:
             return {"rate": train(arguments.steps)}
 
-        train(1)
+        train(3)
     for _ in sys.stdin:
         found = measure()
         found["ceiling"] = ceiling(arguments.precision, rows=ROWS * WIDTH)
@@ -198,9 +199,10 @@ def compare(arguments: argparse.Namespace) -> None:
         for process in running.values():
             process.stdin.close()
             process.wait()
+    size, vocabulary = arguments.size, arguments.vocab_size
     print(
-        f"{arguments.size}, vocabulary {arguments.vocab_size:,}, {arguments.precision}, {ROWS * WIDTH:,} tokens a step, "
-        f"one thread, CPU time, {arguments.repeats} interleaved repeats of {arguments.steps} steps, peer's environment "
+        f"{size}, vocabulary {vocabulary:,}, {arguments.precision}, {ROWS * WIDTH:,} tokens a step, one "
+        f"thread, CPU time, {arguments.repeats} interleaved repeats of {arguments.steps} steps, peer's environment "
         f"{arguments.peer_environment}"
     )
     for side, rows_of in found.items():
@@ -301,8 +303,9 @@ def parity(arguments: argparse.Namespace) -> None:
             callbacks=[Keep()],
         ).train()  # fmt: skip
     worst = max(abs(a - b) for a, b in zip(losses, theirs, strict=True))
+    first, last = statistics.mean(losses[:5]), statistics.mean(losses[-5:])
     print(
-        f"{arguments.size}, vocabulary {arguments.vocab_size:,}, fp32, losses from {losses[0]:.3f} to {losses[-1]:.3f}: "
+        f"{arguments.size}, vocabulary {arguments.vocab_size:,}, fp32, losses from {first:.3f} to {last:.3f}: "
         f"largest difference of {steps} losses {worst:.1e} nats"
     )
     if not worst <= 1e-4:

@@ -82,7 +82,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dense: _Dense, *masters: Tensor) -> Tensor:
-        ctx.dense = dense
+        ctx.dense, ctx.inner_dtype = dense, x.dtype
         x = x.to(dense.dtype)
         ctx.save_for_backward(x)
         return F.linear(x, dense.weight, dense.bias)
@@ -95,7 +95,7 @@ class _Product(torch.autograd.Function):
         parts = whole.split(dense.sizes) if len(dense.sizes) > 1 else (whole,)
         ones = torch.ones(1, len(gradient), dtype=gradient.dtype)  # a row sum as a product is the faster reduction
         biases = (ones @ gradient).squeeze(0).float().split(dense.sizes)
-        inner = (gradient @ dense.weight).float() if ctx.needs_input_grad[0] else None
+        inner = (gradient @ dense.weight).to(ctx.inner_dtype) if ctx.needs_input_grad[0] else None
         return inner, None, *parts, *biases
 
 

@@ -176,8 +176,11 @@ class Trainer:
         }
         norm = nn.utils.get_total_norm(gradients)
         shrink = (self.config.clip_norm / (norm + 1e-6)).clamp_max(1.0)
-        torch._foreach_mul_(gradients, shrink)
         row["grad_norm"] = norm
+        # The optimiser clips in its own pass over the gradients, unless an adversary's has to join them first.
+        self.optimizer.grad_scale = None if opposed else 1.0 / shrink  # type: ignore[attr-defined]
+        if opposed:
+            torch._foreach_mul_(gradients, shrink)
         if self.adversary is not None and self.adversary.active(self.step_number):
             row |= self.adversary.learn(*self._gather(read, data))
             if opposed:
