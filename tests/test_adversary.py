@@ -16,7 +16,7 @@ from unibert import micro, objectives
 from unibert.adversary import TOKENS, AdversaryState
 from unibert.config import Adversary
 from unibert.micro import Micro
-from unibert.shards import collate
+from unibert.batches import collate
 from unibert.tokenizer import FIRST_PIECE, MASK
 
 DISCRIMINATING = ["reversal", "uniform"]

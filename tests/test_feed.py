@@ -9,7 +9,7 @@ import pytest
 import tiny_runs
 import torch
 
-from unibert import shards
+from unibert.batches import Batches
 from unibert.config import TrainConfig
 from unibert.feed import Feed
 from unibert.manifest import read_manifest
@@ -24,7 +24,7 @@ def feed_of(trained: Path, config: TrainConfig, *, rank: int = 0, world: int = 1
     manifest = read_manifest(trained / "models" / "first")
     assert manifest is not None
     assert config.micro_batches is not None
-    batches = shards.Batches(
+    batches = Batches(
         folder, config.languages, alpha=0.3, batch_tokens=config.batch_tokens // config.micro_batches, max_tokens=64,
         long_share=0.1, seed=3,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from unibert import micro, packed
 from unibert.config import XXSMALL
 from unibert.micro import Micro
 from unibert.model import UniBert, autocast, mean_pool, new
-from unibert.shards import collate
+from unibert.batches import collate
 from unibert.tokenizer import PAD
 
 VOCABULARY = 700

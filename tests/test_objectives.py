@@ -14,7 +14,7 @@ from unibert import micro, objectives
 from unibert.errors import UserError
 from unibert.fused import cross_entropy_sum
 from unibert.micro import Micro
-from unibert.shards import collate
+from unibert.batches import collate
 
 
 def normal(*shape: int, seed: int = 0, double: bool = False) -> Tensor:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import world
 
 from unibert import shards, tokenizer
-from unibert.corpus import Counts, clean, from_folder, from_iterable, is_heldout
+from unibert.batches import Batches, mixture
+from unibert.corpus import Corpus, Counts, clean, from_folder, from_iterable, is_heldout
 from unibert.errors import UserError
 from unibert.tokenizer import CLS, PAD, SEP
 
@@ -22,7 +25,7 @@ def made(tmp_path_factory):
 
 def _batches(folder, **changes):
     settings = {"alpha": 0.3, "batch_tokens": 600, "max_tokens": 64, "long_share": 0.2, "seed": 5, **changes}
-    return shards.Batches(folder, LANGUAGES, **settings)
+    return Batches(folder, LANGUAGES, **settings)
 
 
 def test_no_text_is_unknown_and_every_text_comes_back(made):
@@ -93,7 +96,7 @@ def test_languages_are_mixed_by_the_smoothed_share(made):
         np.add.at(tokens, batch.language_B, batch.lengths_B)
     np.testing.assert_allclose(tokens / tokens.sum(), batches.shares_L, atol=0.01)
     counts = {"a": 1000, "b": 10}
-    np.testing.assert_allclose(shards.mixture(counts, 0.3), np.array([1000**0.3, 10**0.3]) / (1000**0.3 + 10**0.3))
+    np.testing.assert_allclose(mixture(counts, 0.3), np.array([1000**0.3, 10**0.3]) / (1000**0.3 + 10**0.3))
 
 
 def test_long_inputs_hold_one_language_and_fill_the_window(made):
@@ -111,10 +114,36 @@ def test_an_epoch_shows_every_line_once(made):
     _, _, folder = made
     batches = _batches(folder, long_share=0.0, alpha=1.0)
     lines = batches.lines[0]
-    drawn = [tuple(batches._line(0, cursor).tolist()) for cursor in range(2 * len(lines))]
+    drawn = [tuple(lines[batches._line(0, cursor)].tolist()) for cursor in range(2 * len(lines))]
     first, second = drawn[: len(lines)], drawn[len(lines) :]
     assert sorted(first) == sorted(second) == sorted(tuple(lines[i].tolist()) for i in range(len(lines)))
     assert first != second
+
+
+def test_long_rows_of_a_curated_corpus_are_paragraphs_of_one_document_in_order(made, tmp_path):
+    """Each paragraph names its document and number, so that a row tells where it was read."""
+    _, vocabulary, _ = made
+    texts = {n: [f"{n} {k} the old house stands near the school." for k in range(1 + n % 7)] for n in range(100, 400)}
+    curated = Corpus(
+        name="curated", languages=("en",), identity="0" * 64, read=lambda code: iter(()),
+        documents=lambda code: ("\n".join(paragraphs) for paragraphs in texts.values()),
+    )  # fmt: skip
+    folder = shards.build(curated, vocabulary, tmp_path / "curated")
+    held = {n for n, paragraphs in texts.items() if is_heldout(paragraphs[0])}
+    heldout = shards.Lines(folder, "en", "heldout")
+    assert 0 < len(heldout) == sum(len(texts[n]) for n in held), "a document is held out whole"
+    batches = Batches(folder, ("en",), alpha=1.0, batch_tokens=600, max_tokens=64, long_share=0.9, seed=0)
+    joined = 0
+    for _ in range(100):
+        batch = next(batches)
+        for row, length in zip(batch.tokens_BT, batch.lengths_B, strict=True):
+            text = vocabulary.decode(row[1 : length - 1].tolist()).replace(" ", "")
+            found = re.findall(r"(\d{3})(\d)the", text)
+            assert len({n for n, _ in found}) == 1, text
+            numbers = [int(k) for _, k in found]
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+            joined += len(numbers) > 1
+    assert joined > 100
 
 
 def test_reading_resumes_at_any_position_with_the_same_batches(made):

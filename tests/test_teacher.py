@@ -34,7 +34,7 @@ from unibert.errors import UserError
 from unibert.logit_cache import LogitCache
 from unibert.micro import Micro, pack, padded
 from unibert.model import UniBert, new
-from unibert.shards import collate
+from unibert.batches import collate
 from unibert.teacher import Taught, Teacher, best, check, spread, start_from
 
 LINES = [line for lines in world.corpus().values() for line in lines]

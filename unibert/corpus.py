@@ -7,6 +7,7 @@ languages chosen, which names the vocabulary and the shards made from it.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,12 +25,17 @@ MIN_CHARACTERS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """Raw lines by language. `read(language)` starts afresh at each call; `identity` is hex sha256."""
+    """Raw lines by language. `read(language)` starts afresh at each call; `identity` is hex sha256.
+
+    A curated corpus also has `documents(language)`, paragraphs joined by "\\n", and its size by language, `characters`.
+    """
 
     name: str
     languages: tuple[str, ...]
     identity: str
     read: Callable[[str], Iterator[str]]
+    documents: Callable[[str], Iterator[str]] | None = None
+    characters: Mapping[str, int] | None = None
 
 
 @dataclass(slots=True)
@@ -93,6 +99,10 @@ def _from_built(folder: Path, manifest: Mapping[str, Any], languages: tuple[str,
         languages=chosen,
         identity=built.identity(manifest, chosen),
         read=lambda code: built.paragraphs(shards[code]),
+        documents=lambda code: itertools.chain.from_iterable(map(built.documents, shards[code])),
+        characters={
+            code: sum(shard["characters"] for shard in manifest["languages"][code]["shards"]) for code in chosen
+        },
     )
 
 
@@ -142,9 +152,36 @@ def clean(lines: Iterable[str], counts: Counts) -> Iterator[str]:
         yield line
 
 
+def usable(corpus: Corpus, language: str, counts: Counts) -> Iterator[tuple[str, bool]]:
+    """Yields the lines to train on, and whether each goes on with the document of the line before it.
+
+    Raw lines are cleaned and stand alone, and every one's hash is held; of a curated corpus nothing is.
+    """
+    if corpus.documents is None:
+        for line in clean(corpus.read(language), counts):
+            yield line, False
+        return
+    for document in corpus.documents(language):
+        goes_on = False
+        for line in document.split("\n"):
+            counts.lines_read += 1
+            if len(line) < MIN_CHARACTERS:
+                counts.too_short += 1
+                continue
+            counts.lines_kept += 1
+            counts.characters_kept += len(line)
+            yield line, goes_on
+            goes_on = True
+
+
 def is_heldout(line: str, share: float = 0.02) -> bool:
     """Returns whether a line is kept for evaluation: by its own hash, so that no order or seed can move it."""
-    value = int.from_bytes(hashlib.blake2b(line.encode(), digest_size=8, person=b"heldout").digest(), "big")
+    return hashed_below(line, share, b"heldout")
+
+
+def hashed_below(line: str, share: float, purpose: bytes) -> bool:
+    """Returns whether a line is among `share` of all lines, drawn by their hashes, for one purpose."""
+    value = int.from_bytes(hashlib.blake2b(line.encode(), digest_size=8, person=purpose).digest(), "big")
     return value < share * 2**64
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from unibert import shards
+from unibert import batches, shards
 from unibert.config import TrainConfig
 from unibert.masking import corrupt
 from unibert.model import UniBert, autocast, mean_pool
@@ -38,18 +38,16 @@ class Heldout:
 
 def load_heldout(folder: Path, config: TrainConfig, vocab_size: int, *, lines: int = 64) -> Heldout:
     """Returns up to `lines` held-out lines of each of the config's languages, masked by a fixed seed."""
-    batches = shards.heldout(
-        folder, config.languages, lines=lines, max_tokens=config.model.positions, batch_tokens=8192
-    )
+    drawn = batches.heldout(folder, config.languages, lines=lines, max_tokens=config.model.positions, batch_tokens=8192)
     generator = torch.Generator().manual_seed(MASK_SEED)
-    tokens = [torch.from_numpy(batch.tokens_BT) for batch in batches]
+    tokens = [torch.from_numpy(batch.tokens_BT) for batch in drawn]
     masked = [corrupt(t, rate=config.mask_rate, vocab_size=vocab_size, generator=generator) for t in tokens]
     return Heldout(
         tokens=tokens,
         corrupted=[m[0] for m in masked],
         picked=[m[1] for m in masked],
         targets=[m[2] for m in masked],
-        language=[torch.from_numpy(batch.language_B) for batch in batches],
+        language=[torch.from_numpy(batch.language_B) for batch in drawn],
         languages=config.languages,
     )
 

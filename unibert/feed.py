@@ -10,9 +10,9 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from unibert.batches import Batches, Position
 from unibert.config import TrainConfig
 from unibert.micro import Micro, Totals, pack, padded
-from unibert.shards import Batches, Position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

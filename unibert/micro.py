@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unibert.batches import Batch
 from unibert.masking import corrupt
-from unibert.shards import Batch
 from unibert.tokenizer import PAD
 
 

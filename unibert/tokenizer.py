@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unibert.corpus import Corpus, Counts, clean, is_heldout
+from unibert.corpus import Corpus, Counts, hashed_below, is_heldout, usable
 from unibert.errors import UserError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -109,21 +109,24 @@ def fingerprint(folder: Path) -> str:
 
 
 def _sample(corpus: Corpus, alpha: float, characters: int) -> Iterator[str]:
-    """Yields training lines so that language l gives about n_l^alpha of the sample, and never more than it has."""
-    sizes = dict.fromkeys(corpus.languages, 0)
-    for language in corpus.languages:
-        for line in clean(corpus.read(language), Counts()):
-            if not is_heldout(line):
-                sizes[language] += len(line)
+    """Yields training lines from all over the text so that language l gives about n_l^alpha of the sample.
+
+    Never more than there is. Lines are drawn by their hashes: a corpus often begins with one kind of text.
+    """
+    sizes = corpus.characters
+    if sizes is None:
+        sizes = {
+            language: sum(len(line) for line, _ in usable(corpus, language, Counts()) if not is_heldout(line))
+            for language in corpus.languages
+        }
     weights = {language: size**alpha for language, size in sizes.items() if size}
     if not weights:
         raise UserError(f"corpus {corpus.name!r} holds no usable line to train a vocabulary on")
     total = sum(weights.values())
     for language, weight in weights.items():
-        left = characters * weight / total
-        for line in clean(corpus.read(language), Counts()):
-            if left <= 0:
-                break
-            if not is_heldout(line):
-                left -= len(line)
+        share = characters * weight / total / sizes[language]
+        heldout = False
+        for line, goes_on in usable(corpus, language, Counts()):
+            heldout = heldout if goes_on else is_heldout(line)
+            if not heldout and hashed_below(line, share, b"vocabulary"):
                 yield line

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unibert import packed, shards
+from unibert import batches, packed, shards
 from unibert.adversary import AdversaryState
 from unibert.config import TrainConfig
 from unibert.errors import UserError
@@ -61,7 +61,7 @@ class Trainer:
         self.seconds = 0.0  # spent in `fit`, over all its resumptions
         self.rollbacks = 0
         self.last: dict[str, float] = {}  # the latest averages, for the manifest
-        self.batches = shards.Batches(
+        self.batches = batches.Batches(
             shard_folder,
             config.languages,
             alpha=config.sampling_alpha,
@@ -253,7 +253,7 @@ class Trainer:
         if move:
             self.rollbacks = state["rollbacks"]
             chunk, index, cursors = state["position"]
-            self.feed.seek(shards.Position(chunk=chunk, index=index, cursors=tuple(cursors)), state["number"])
+            self.feed.seek(batches.Position(chunk=chunk, index=index, cursors=tuple(cursors)), state["number"])
 
 
 def _accumulate(held: list[Tensor | None], new: tuple[Tensor | None, ...]) -> None:
