@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from unibert import micro, packed
+from unibert.batches import collate
 from unibert.config import XXSMALL
 from unibert.micro import Micro
 from unibert.model import UniBert, autocast, mean_pool, new
-from unibert.batches import collate
 from unibert.tokenizer import PAD
 
 VOCABULARY = 700
@@ -147,6 +147,19 @@ def test_pooling_is_the_mean_over_real_tokens_in_both_layouts() -> None:
     packed_ND[: int(given.lengths_B.sum())] = hidden_ND[given.sequence_N < len(given.lengths_B)]
     packed_ND[int(given.lengths_B.sum()) :] = 99.0  # the filling counts for nobody
     torch.testing.assert_close(micro.pool(packed_ND, row.sequence_N, row.lengths_B), expected)
+
+
+def test_an_encoder_made_for_packed_rows_still_reads_padded_ones() -> None:
+    """As evaluation does; a name whose mask transformers did not know would read the padding too."""
+    made, given = model(), batch()
+    before = made(given.tokens_RT, given.picked_M)
+    after = made.pack()(given.tokens_RT, given.picked_M)
+    torch.testing.assert_close(after.logits_MV, before.logits_MV, rtol=1e-4, atol=1e-4)
+    made.mlm.set_attn_implementation("sdpa")
+    longer = torch.nn.functional.pad(given.tokens_RT, (0, 7))
+    real_N = given.clean_RT.flatten() != PAD
+    hidden = made.pack()(longer, given.picked_M).hidden_BTD[:, : given.tokens_RT.shape[1]].flatten(0, 1)
+    torch.testing.assert_close(hidden[real_N], before.hidden_BTD.flatten(0, 1)[real_N], rtol=1e-4, atol=1e-4)
 
 
 def test_bounds_are_the_ends_of_sequences() -> None:

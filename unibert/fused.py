@@ -216,7 +216,7 @@ def _into_gradient(logits_MV: Tensor, targets_M: Tensor, out_MV: Tensor) -> Tens
     for start in range(0, M, rows):
         target = targets_M[start : start + rows, None]
         piece = work[: len(target)].copy_(logits_MV[start : start + rows])
-        torch.softmax(piece, -1, out=piece)
+        piece = torch.softmax(piece, -1, out=piece if piece.device.type == "cpu" else None)
         # Below the least float32 the loss stands still at 87 nats; its gradient is right all the same.
         losses_M[start : start + rows] = -piece.gather(1, target).squeeze(1).clamp_min(SMALLEST).log()
         out_MV[start : start + rows] = piece.scatter_add_(1, target, less[: len(target)])

@@ -25,16 +25,24 @@ def attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    bounds: Tensor,
-    longest: int,
+    bounds: Tensor | None = None,
+    longest: int = 0,
     scaling: float | None = None,
     dropout: float = 0.0,
-    **_: Any,
+    **rest: Any,
 ) -> tuple[Tensor, None]:
     """Returns attended values (1, N, H, 64) of queries, keys and values (1, H, N, 64).
 
-    `bounds` (B + 1, int32) are the sequences' ends, from 0; `longest` is at least the longest sequence.
+    `bounds` (B + 1, int32) are the sequences' ends, from 0; `longest` is at least the longest sequence. Without bounds
+    the rows are padded ones, as in evaluation, and attention is transformers' own.
     """
+    if bounds is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        mixed, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **rest
+        )
+        return mixed, None
     if dropout and query.is_cuda:
         raise ValueError(f"attention dropout {dropout}: torch's variable-length kernel has none; use 0")
     if query.is_cuda:
@@ -59,15 +67,12 @@ def supported(device: str, *, bf16: bool) -> bool:
 def register() -> None:
     """Makes NAME an attention implementation of transformers."""
     from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(NAME, attention)
-    AttentionMaskInterface.register(NAME, _no_mask)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def bounds(lengths_B: Tensor) -> Tensor:
     """Returns the ends of sequences laid end to end, from 0: (B + 1,) int32."""
     return F.pad(lengths_B.cumsum(0), (1, 0)).to(torch.int32)
-
-
-def _no_mask(*_: Any, **__: Any) -> None:
-    """`bounds` say who attends to whom."""
