@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+import world
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -35,3 +39,25 @@ def test_the_gpu_benchmark_runs_whole_on_a_cpu(tmp_path: Path) -> None:
     assert all(row["tokens_per_s"] > 0 and 0 < row["utilisation"] < 1.5 for row in record["variants"])
     assert record["parity_nats"] < 0.05, "bf16 against fp32"
     assert record["last"] < record["first"]
+
+
+def test_objectives_are_compared_over_seeds(tmp_path: Path) -> None:
+    """One seed of every arm, minutes of steps left out: the table has its numbers from the models it names."""
+    out = run(
+        REPO / "benchmarks" / "arms.py", "--corpus", world.write(tmp_path / "text"), "--data", "sample", "--results",
+        tmp_path, "--languages", "en,ru", "--steps", "3", "--teacher-steps", "2", "--teacher-size", "xxsmall",
+        "--vocab-size", "700", "--seeds", "1", "--sentences", "8",
+    )  # fmt: skip
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in out.splitlines() if line.startswith("| ")}
+    loss = json.loads((tmp_path / "models" / "mlm-s0" / "unibert.json").read_text())["heldout"]["mlm"]["mean"]
+    assert rows["held-out loss, nats"][1].strip() == f"{loss:.2f}"
+    assert all(len(row) == 6 for row in rows.values())
+
+
+def test_an_interval_over_three_seeds_is_students(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mean 2, standard deviation 1, t(0.975, 2) = 4.3027: half a width of 4.3027 / sqrt(3)."""
+    monkeypatch.syspath_prepend(str(REPO / "benchmarks"))
+    arms = importlib.import_module("arms")
+    assert arms.interval([1.0, 2.0, 3.0], 1.0) == "2.00 ± 2.48"
+    assert arms.interval([0.5], 100.0) == "50.00"
+    assert arms.interval([], 1.0) == "–"

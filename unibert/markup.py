@@ -25,12 +25,11 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _TEMPLATE = re.compile(r"\{\{[^{}]*\}\}")
-_TABLE = re.compile(r"^[ :]*\{\|.{0,50000}?^[ ]*\|\}", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[\[([^\[\]|]*)(?:\|([^\[\]]*))?\]\]")
 _NAMESPACE = re.compile(r"\s*:?[^\W\d_][^\W\d_ ]+(?: [^\W\d_]+)?:\S")
 _MEDIA = re.compile(r"\.(?:jpe?g|png|gif|svg|tiff?|webp|og[gv]|webm|mp[34]|wav|flac|pdf|djvu)\b", re.IGNORECASE)
 _MARK = re.compile(r"\[\d{1,3}\]")
-_OUTSIDE = re.compile(r"\[(?:https?:)?//[^\s\]]+ ?([^\]]*)\]")
+_OUTSIDE = re.compile(r"\[(?:https?:)?//[^\s\]]{1,2000} ?([^\]\n]{0,1000})\]")
 # Scripts without spaces would lend an address their next words, so it ends where such a script begins.
 _ADDRESS = re.compile(
     r"(?:https?://|www\.)[^\s<>\"|«»“”\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]+"
@@ -114,7 +113,6 @@ def _inline(document: str) -> str:
         document = _TAG.sub("", _BREAK.sub("\n", _DROPPED.sub("", document)))
     if "{" in document:
         document = _until_still(_TEMPLATE, "", document)
-        document = _TABLE.sub("", document)
     if "[" in document:
         document = _OUTSIDE.sub(r"\1", _MARK.sub("", document))
         document = _until_still(_LINK, _label, document)
@@ -146,9 +144,14 @@ def _label(match: re.Match[str]) -> str:
 
 def _lines(document: str, row: re.Pattern[str] | None) -> list[str]:
     kept: list[str] = []
-    closing = 0  # closing is the level of the heading that opened a closing section
+    closing = 0  # the level of the heading that opened a closing section
+    tables, ends = 0, document.count("\n|}")  # open ones; a table that is never closed must not swallow the rest
     for raw in document.split("\n"):
         line = raw.strip()
+        if line.startswith("{|"):
+            tables += tables < ends
+        elif line.startswith("|}"):
+            tables, ends = max(0, tables - 1), ends - 1
         heading = _HEADING.match(line) if line.startswith("=") else None
         level = len(heading[1]) if heading else 1
         if closing and heading and level <= closing:
@@ -156,6 +159,6 @@ def _lines(document: str, row: re.Pattern[str] | None) -> list[str]:
         if kept and not closing and (heading or len(line) <= _LONGEST):
             title = (heading[2] if heading else line).casefold().rstrip(" :")
             closing = level if title in CLOSING else 0
-        if not (heading or closing or not line or (row and row.search(line))):
+        if not (tables or heading or closing or not line or (row and row.search(line))):
             kept.append(line)
     return kept
