@@ -80,8 +80,11 @@ def _capacity(length: int) -> int:
 def _powers(length: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Returns the powers of the base and of its inverse modulo 2^64, from the zeroth on."""
     bases = [_BASE, pow(_BASE, -1, 1 << 64)]
-    both = np.array([[1] * 2] + [bases] * (length - 1), np.uint64).cumprod(axis=0, dtype=np.uint64)
-    return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
+    powers = np.empty((2, length), np.uint64)
+    powers[:, 0] = 1
+    powers[:, 1:] = np.array(bases, np.uint64)[:, None]
+    np.cumprod(powers, axis=1, out=powers)
+    return powers[0], powers[1]
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -129,14 +129,14 @@ def _train(trainer: Trainer, heldout: evaluate.Heldout, work: Path, notify: Noti
         pending.append(trainer.step())
         last = trainer.step_number == config.steps
         if trainer.step_number % LOG_EVERY_STEPS == 0 or last:
-            row = _mean(pending)
-            pending = []
             machine.release_memory()
             trainer.seconds = seconds_before + time.monotonic() - began
-            in_a_row = float(trainer.health[2])
-            if in_a_row >= config.max_skips or (last and in_a_row):
-                _roll_back(trainer, work, journal, row, notify)
+            if float(trainer.health[2]) >= config.max_skips:
+                _roll_back(trainer, work, journal, pending.pop(), notify)
+                pending = []
                 continue
+            row = _mean(pending)
+            pending = []
             trainer.last = row
             if journal is not None:
                 journal.add({"step": trainer.step_number, "tokens": trainer.tokens, **row})
@@ -158,11 +158,11 @@ def _train(trainer: Trainer, heldout: evaluate.Heldout, work: Path, notify: Noti
         journal.close()
 
 
-def _roll_back(trainer: Trainer, work: Path, journal: Journal | None, row: dict[str, float], notify: Notify) -> None:
+def _roll_back(trainer: Trainer, work: Path, journal: Journal | None, row: dict[str, Tensor], notify: Notify) -> None:
     """Goes back to the last checkpoint and on with other text; UserError when that has not helped before."""
     config, failed_at = trainer.config, trainer.step_number
     trainer.rollbacks += 1
-    loss = f"loss {row['mlm']:.3g}, gradient norm {row['grad_norm']:.3g}"
+    loss = f"loss {float(row['mlm']):.3g}, gradient norm {float(row['grad_norm']):.3g}"
     if trainer.rollbacks > config.max_rollbacks:
         raise UserError(
             f"training keeps failing: {config.max_skips} steps in a row were skipped near step {failed_at} ({loss}), "
@@ -205,8 +205,17 @@ def silent(_: Event) -> None:
 
 
 def _mean(rows: list[dict[str, Tensor]]) -> dict[str, float]:
+    """Returns the averages over the steps taken, and the share of those that were skipped."""
     names = sorted({name for row in rows for name in row})
-    return {name: float(torch.stack([row[name] for row in rows if name in row]).mean()) for name in names}
+    averages = {}
+    for name in names:
+        held = [row for row in rows if name in row]
+        values = torch.stack([row[name] for row in held])
+        if name != "skipped":
+            values = values[torch.stack([row["skipped"] for row in held]) == 0]
+        if len(values):
+            averages[name] = float(values.mean())
+    return averages
 
 
 def _stored(asked: TrainConfig, work: Path) -> TrainConfig | None:
