@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -14,9 +15,10 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from unibert import micro, objectives
 from unibert.adversary import TOKENS, AdversaryState
+from unibert.batches import collate
 from unibert.config import Adversary
 from unibert.micro import Micro
-from unibert.batches import collate
+from unibert.objectives import effective_rank
 from unibert.tokenizer import FIRST_PIECE, MASK
 
 DISCRIMINATING = ["reversal", "uniform"]
@@ -265,7 +267,35 @@ def test_a_saved_state_goes_on_bit_for_bit() -> None:
     assert first + go_on(resumed, range(5, 8)) == expected
     assert same(whole, resumed)
     assert resumed.backoff == 0.5
-    assert resumed.reference == {"mlm": 3.0, "rank": 10.0}
+    assert resumed.references == {"held-out": (3.0, 10.0)}
+    assert resumed.quiet_until == half.quiet_until > 1
+
+
+def test_it_backs_off_when_text_or_vectors_say_so_and_gives_that_time_to_show() -> None:
+    state = state_of()
+    assert state.watch(3.0, math.nan, 0, where="training") is None, "nothing was read yet"
+    assert state.watch(3.0, 40.0, 20, where="training") is None, "what it is held to"
+    assert state.watch(3.29, 21.0, 40, where="training") is None
+    reason = state.watch(3.31, 21.0, 60, where="training")
+    assert reason is not None
+    assert "training loss +0.31 nats, effective rank x0.53" in reason
+    assert state.backoff == 0.5
+    assert state.watch(4.0, 21.0, 80, where="training") is None, "halved a moment ago"
+    assert state.watch(4.0, 21.0, 120, where="training") is not None
+    assert state.watch(2.0, 30.0, 300) is None, "held-out text is held to its own beginning"
+    assert state.watch(2.0, 14.0, 320) is not None, "the rank has more than halved"
+    assert state.backoff == 0.125
+
+
+@pytest.mark.parametrize("method", ["reversal", "matching"])
+def test_the_rank_it_watches_is_of_the_vectors_it_read_last(method: Any) -> None:
+    state = state_of(method=method, replay=2)
+    assert math.isnan(state.rank())
+    read = [clouds(30, seed) for seed in range(3)]
+    for vectors, language in read:
+        state.learn(vectors, language)
+    last = torch.cat([vectors for vectors, _ in read[1:]])
+    assert state.rank() == pytest.approx(effective_rank(last))
 
 
 def test_processes_that_gather_in_one_order_stay_the_same() -> None:

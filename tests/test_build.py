@@ -291,8 +291,8 @@ def building(text: Path, out: Path, count: int, before: str = "") -> Iterator[su
 
 @pytest.fixture
 def longer(tmp_path: Path) -> Path:
-    """Text that takes a second or two a language."""
-    return write(tmp_path / "longer", {language: documents(language, 4000) for language in WORDS})
+    """Text that takes a second or so a language."""
+    return write(tmp_path / "longer", {language: documents(language, 1500) for language in WORDS})
 
 
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:

@@ -175,13 +175,17 @@ def test_the_worst_loss_comes_first_and_the_steps_add_up() -> None:
         "de": record_of(1000, 300, length=200, script=100),
         "sw": record_of(0, 0, length=0, script=0),
     }
-    whole = {"source": {"name": "text", "config": ""}, "languages": records, "tests": None, "absent": [], "ignored": []}
+    recipe = {"limit": 100, "curation": {"skip": ["markup"]}, "duplicates": None}
+    whole = {"source": {"name": "text", "config": ""}, "recipe": recipe, "languages": records, "tests": None}
+    whole |= {"absent": [], "ignored": []}
     languages, steps = holdings.overview(whole, "title")
     assert [(row[0], row[-1]) for row in languages.rows] == [
         ("sw", ""), ("de", "near duplicates 40.0%"), ("en", "length 6.0%"),
     ]  # fmt: skip
     assert [row[-2] for row in languages.rows[1:]] == [pytest.approx(-0.7), pytest.approx(-0.1)]
     assert "Nothing is left of 1 languages: sw" in languages.footnotes
+    assert "At most 100 documents of each language were read (--limit)." in languages.footnotes
+    assert "Steps left out (--skip): markup, duplicates" in languages.footnotes
     assert [(row[0], row[2]) for row in steps.rows] == [
         ("read", 2000), ("length", -260), ("script", -140), ("exact duplicates", 0), ("near duplicates", -400),
         ("test sets", 0), ("kept", 1200),

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from unibert import micro, objectives
+from unibert.batches import collate
 from unibert.errors import UserError
 from unibert.fused import cross_entropy_sum
 from unibert.micro import Micro
-from unibert.batches import collate
 
 
 def normal(*shape: int, seed: int = 0, double: bool = False) -> Tensor:

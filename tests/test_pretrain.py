@@ -90,10 +90,14 @@ def _step(work: Path) -> int:
 
 def test_the_same_request_again_does_nothing(results: Path) -> None:
     folder = results / "models" / "first"
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (p for p in folder.rglob("*") if p.is_file())}
+    before = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (p for p in folder.rglob("*") if p.is_file())
+    }
     [note] = tiny_runs.train(tiny_runs.asked(results, "first", steps=100))
     assert note == f"{folder} is already trained; nothing to do"
-    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (p for p in folder.rglob("*") if p.is_file())} == before
+    assert {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (p for p in folder.rglob("*") if p.is_file())
+    } == before
 
 
 @pytest.mark.parametrize(

@@ -28,13 +28,13 @@ from transformers import (
 )
 
 from unibert import foreign, objectives, tokenizer
+from unibert.batches import collate
 from unibert.config import Distill, ModelConfig
 from unibert.corpus import from_iterable
 from unibert.errors import UserError
 from unibert.logit_cache import LogitCache
 from unibert.micro import Micro, pack, padded
 from unibert.model import UniBert, new
-from unibert.batches import collate
 from unibert.teacher import Taught, Teacher, best, check, spread, start_from
 
 LINES = [line for lines in world.corpus().values() for line in lines]

@@ -38,7 +38,7 @@ def overview(manifest: Mapping[str, Any], title: str) -> list[Table]:
     before = tuple(sum(record["read"][unit] for record in records.values()) for unit in UNITS)
     after = tuple(sum(record["kept"][unit] for record in records.values()) for unit in UNITS)
     steps: list[tuple[Value, ...]] = [
-        (name, *_negative(amounts), -_share(amounts[1], before[1])) for name, amounts in taken.items()
+        (name, *_negative(amounts), 0 - _share(amounts[1], before[1])) for name, amounts in taken.items()
     ]
     counts = tuple(Column(name=unit, kind="count") for unit in UNITS)
     return [
@@ -68,6 +68,12 @@ def _footnotes(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"Source: {source['name']} {source['config']}" + (f" at {revision}" if revision else "")
     yield "read, kept, exact and near duplicates, tests (in which something of a test set was found): documents."
     yield "tokens: kept; runs of letters and digits, or letters where no spaces part words. change: % of characters."
+    recipe = manifest["recipe"]
+    if recipe["limit"] is not None:
+        yield f"At most {recipe['limit']} documents of each language were read (--limit)."
+    left_out = [*recipe["curation"]["skip"], *([] if recipe["duplicates"] else ["duplicates"])]
+    if left_out:
+        yield f"Steps left out (--skip): {', '.join(left_out)}"
     silent = [language for language, record in records.items() if not record["shards"]]
     if silent:
         yield f"Nothing is left of {len(silent)} languages: {' '.join(silent)}"

@@ -5,6 +5,7 @@ Legend: B sequences, N flat tokens, X vectors that are read, D width, L language
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from unibert.micro import Micro, pool
 from unibert.objectives import (
     Discriminator,
     add_balanced,
+    effective_rank,
     ganin_ramp,
     gradient_reversal,
     language_loss,
@@ -27,6 +29,8 @@ from unibert.objectives import (
 from unibert.tokenizer import FIRST_PIECE
 
 TOKENS = 512  # of one micro-batch, at the most, that a token-level adversary reads
+RANK_VECTORS = 512  # the last of those read, whose effective rank is watched
+QUIET_STEPS = 60  # after the strength was halved, until it may be halved again
 
 
 class AdversaryState:
@@ -56,7 +60,8 @@ class AdversaryState:
         self.seen_L = torch.ones(languages, device=device)
         self.generator = generator
         self.backoff = 1.0
-        self.reference: dict[str, float] | None = None  # held-out loss and rank when it started
+        self.references: dict[str, tuple[float, float]] = {}  # loss and rank when it started, by where they are read
+        self.quiet_until = 0  # the step up to which the last halving is given time to show
 
     def active(self, step: int) -> bool:
         """Whether the discriminator takes part in this step."""
@@ -141,11 +146,12 @@ class AdversaryState:
         Once a step, on the vectors of all micro-batches in the stream's order. Its gradient is neither reversed nor
         scaled, and stops at the vectors. Vectors that are not finite, or too large to square, count for nothing.
         """
-        if self.config.method == "matching":
-            return {}
         kept_X = vectors_XD.detach().float().square().sum(1).isfinite()
         vectors_XD = torch.where(kept_X.unsqueeze(1), vectors_XD.detach().float(), 0.0)
         held = (vectors_XD, language_X, kept_X.float())
+        if self.config.method == "matching":
+            self.replay.append(held)  # for `rank`; there is nobody to train
+            return {}
         self.seen_L.index_add_(0, language_X, held[2])
         first: dict[str, Tensor] = {}
         for update in range(self.config.updates):
@@ -179,18 +185,31 @@ class AdversaryState:
         weights: Tensor = self.seen_L.sum() / (len(self.seen_L) * self.seen_L)
         return weights
 
-    def watch(self, heldout_mlm: float, rank: float, step: int) -> str | None:
-        """Halves the strength where the encoder pays too much for it; returns the reason when it does."""
-        if not self.active(step):
+    def watch(self, mlm: float, rank: float, step: int, *, where: str = "held-out") -> str | None:
+        """Halves the strength where the encoder pays too much for it; returns the reason when it does.
+
+        `where` the loss and the rank were read: held-out text, or "training", which is asked far more often. An encoder
+        can collapse within a hundred steps, and does not come back from it.
+        """
+        if not self.active(step) or math.isnan(mlm) or math.isnan(rank):
             return None
-        if self.reference is None:
-            self.reference = {"mlm": heldout_mlm, "rank": rank}
+        if where not in self.references:
+            self.references[where] = (mlm, rank)
             return None
-        rise, kept = heldout_mlm - self.reference["mlm"], rank / max(self.reference["rank"], 1e-12)
-        if rise <= self.config.max_mlm_rise and kept >= self.config.min_rank_share:
+        before, rank_before = self.references[where]
+        rise, kept = mlm - before, rank / max(rank_before, 1e-12)
+        good = rise <= self.config.max_mlm_rise and kept >= self.config.min_rank_share
+        if good or step < self.quiet_until:
             return None
         self.backoff /= 2
-        return f"held-out loss {rise:+.2f} nats, effective rank x{kept:.2f} since the adversary started"
+        self.quiet_until = step + QUIET_STEPS
+        return f"{where} loss {rise:+.2f} nats, effective rank x{kept:.2f} since the adversary started"
+
+    def rank(self) -> float:
+        """Returns the effective rank of the vectors it read last; nan before it read any."""
+        if not self.replay:
+            return math.nan
+        return effective_rank(torch.cat([vectors_XD for vectors_XD, _, _ in self.replay])[-RANK_VECTORS:])
 
     def state_dict(self) -> dict[str, Any]:
         """Returns tensors and plain values only."""
@@ -200,7 +219,8 @@ class AdversaryState:
             "replay": [list(held) for held in self.replay],
             "seen": self.seen_L,
             "backoff": self.backoff,
-            "reference": self.reference,
+            "references": {where: list(pair) for where, pair in self.references.items()},
+            "quiet_until": self.quiet_until,
             "generator": self.generator.get_state(),
         }
 
@@ -212,7 +232,8 @@ class AdversaryState:
         held = ((v.to(device), y.to(device), kept.to(device)) for v, y, kept in state["replay"])
         self.replay = deque(held, maxlen=self.config.replay)
         self.seen_L = state["seen"].to(device)
-        self.backoff, self.reference = state["backoff"], state["reference"]
+        self.backoff, self.quiet_until = state["backoff"], state["quiet_until"]
+        self.references = {where: (mlm, rank) for where, (mlm, rank) in state["references"].items()}
         self.generator.set_state(state["generator"])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,6 @@ from unibert.passes import TEMPORARY, Recipe, build_language, file_sha256, full_
 
 Notify = Callable[[dict[str, Any]], None]
 NO_TORCH = {"USE_TORCH": "0"}  # `datasets` imports it where it is installed: 200 MB in each worker, to read text
-INDEX = f"{TEMPORARY}tests"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ def build(
         try:
             saved = None
             if index is not None:
-                saved = out / INDEX
+                saved = Path(tempfile.mkdtemp(dir=out, prefix=TEMPORARY)) / "tests"
                 index.save(saved)
             work = partial(build_language, source=source, recipe=recipe, index=saved, out=out)
             _run(source, recipe, left, work, count, notify)
@@ -124,7 +124,7 @@ def _run(source: Source, recipe: Recipe, left: Sequence[str], work: workers.Work
         else:
             notify({"event": "language", "language": language, "done": weights[language], **built.summary(result)})
     if failures:
-        more = f" ({len(failures) - 1} other languages failed as well)" if len(failures) > 1 else ""
+        more = f" ({len(failures) - 1} more failed)" if len(failures) > 1 else ""
         raise UserError(f"{failures[0]}{more}")
 
 
@@ -198,10 +198,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _sweep(out: Path) -> None:
     for rest in out.glob(f"{TEMPORARY}*"):
-        if rest.is_dir():
-            shutil.rmtree(rest, ignore_errors=True)
-        else:
-            rest.unlink(missing_ok=True)
+        shutil.rmtree(rest, ignore_errors=True)
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

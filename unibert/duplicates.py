@@ -18,6 +18,7 @@ import os
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class NearDuplicates:
 
     @property
     def bands(self) -> tuple[int, int]:
-        """Number of bands and their rows: the longest bands by which a pair at the threshold is missed in at most 5 %."""
+        """Number of bands and of their rows: the longest bands that miss a pair at the threshold in 5 % at most."""
         for rows in range(self.permutations, 1, -1):
             bands = self.permutations // rows
             if (1 - self.threshold**rows) ** bands <= _MISSED:
@@ -126,22 +127,18 @@ def duplicates(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Returns (exact_N, near_N): which documents repeat an earlier one exactly / nearly; the first stays.
 
-    No document is both. The working memory is `memory_bytes` and 6 bytes a document, more only where a single hash is
+    No document is both. The working memory is `memory_bytes` and 10 bytes a document, more only where a single hash is
     more frequent than fits; the answer does not depend on it. Raises UserError for a file written with other settings.
     """
     blocks, count = _read(path, settings)
     exact_N = np.zeros(count, bool)
-    for members, starts in _groups(
-        blocks, count, lambda block: (block["exact"][:, 0], block["exact"][:, 1]), memory_bytes
-    ):
+    for members, starts in _groups(blocks, count, None, exact_N, memory_bytes):
         repeats = np.ones(len(members), bool)
         repeats[starts[:-1]] = False
         exact_N[members[repeats]] = True
     parents = np.arange(count, dtype=np.uint32)
     for band in range(settings.bands[0]):
-        for members, starts in _groups(
-            blocks, count, lambda block, b=band: (block["bands"][b],), memory_bytes, exact_N
-        ):
+        for members, starts in _groups(blocks, count, band, exact_N, memory_bytes):
             for earlier, later in _near(blocks, members, starts, settings, memory_bytes):
                 for one, other in zip(earlier.tolist(), later.tolist(), strict=True):
                     _join(parents, one, other)
@@ -150,24 +147,24 @@ def duplicates(
 
 
 def _groups(
-    blocks: Any, count: int, columns: Callable[[Any], tuple[Any, ...]], memory_bytes: int, without: Any = None
+    blocks: Any, count: int, band: int | None, without_N: NDArray[np.bool_], memory_bytes: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yields (members, starts): groups of two or more documents equal in all columns; group g is starts[g]:starts[g+1].
+    """Yields (members, starts): groups of documents of one band hash, or of one text (None), but those `without_N`.
 
-    Groups come in the order of their hashes and members in the order of their numbers, however many parts it takes.
+    Group g is members[starts[g]:starts[g + 1]], two or more. Groups come in the order of their hashes and members in
+    that of their numbers, however many parts it takes.
     """
     parts = max(1, -(-count * 96 // memory_bytes))  # bytes a document of hashes, numbers, sorting and copies
     edges = [part * (1 << 64) // parts for part in range(parts)] + [1 << 64]
-    for first, end in zip(edges, edges[1:], strict=False):
+    for first, end in pairwise(edges):
         found: list[tuple[NDArray[Any], ...]] = []
         for number, block in enumerate(blocks):
-            hashes = columns(block)
-            chosen = (hashes[0] >= np.uint64(first)) & (hashes[0] <= np.uint64(end - 1))
+            columns = block["exact"].T if band is None else block["bands"][band][None]
+            chosen = (columns[0] >= np.uint64(first)) & (columns[0] <= np.uint64(end - 1))
             chosen[max(0, count - number * BLOCK) :] = False
             places = np.flatnonzero(chosen)
-            if without is not None:
-                places = places[~without[number * BLOCK + places]]
-            found.append((places + number * BLOCK, *(column[places] for column in hashes)))
+            places = places[~without_N[number * BLOCK + places]]
+            found.append((places + number * BLOCK, *columns[:, places]))
         if not found:
             continue
         members, *keys = (np.concatenate(pieces) for pieces in zip(*found, strict=True))

@@ -64,7 +64,7 @@ class Grams:
 
 def grams(text: str) -> Grams:
     """Returns the words of a normalised text."""
-    data = np.frombuffer(text.encode(), np.uint8)
+    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
     starts_W = np.concatenate([[0], np.flatnonzero(data == ord(" ")) + 1])
     powers = _powers(_capacity(len(data)))[0]
     sums = np.zeros(len(data) + 1, np.uint64)

@@ -31,7 +31,7 @@ from unibert.manifest import write_text
 from unibert.reading import Fault, Meter
 from unibert.workers import Report
 
-PACKAGES = ("unibench", "datasets", "numpy", "pyarrow", "zstandard")
+PACKAGES = ("unibench", "datasets", "datasketch", "numpy", "pyarrow", "zstandard")
 REPORT_EVERY = 64  # documents
 SHOWN_FAULTS = 20  # of each language, in its record
 TEMPORARY = ".part-"
@@ -90,8 +90,9 @@ def build_language(
         try:
             record: dict[str, Any] = {"revision": source.revision, "files": _describe(source, language)}
             record |= _curated(language, source, recipe, folder, report)
-            record |= _distinct(language, recipe, index, folder)
+            record |= _distinct(language, record, recipe, index, folder, report)
             record["packages"] = _packages()
+            _tell(language, record, 1.0, report)  # which ends a worker that nobody waits for
             for stale in out.glob(f"{language}-[0-9][0-9][0-9][0-9][0-9].txt.zst"):
                 stale.unlink()  # of a build that was killed before it wrote this record
             for shard in record["shards"]:
@@ -153,7 +154,9 @@ def _read(language: str, source: Source, recipe: Recipe, faults: _Faults, report
             yield document
 
 
-def _distinct(language: str, recipe: Recipe, index: Path | None, folder: Path) -> dict[str, Any]:
+def _distinct(
+    language: str, record: dict[str, Any], recipe: Recipe, index: Path | None, folder: Path, report: Report
+) -> dict[str, Any]:
     """Pass 2: returns what duplicates and test sets took and what is left, with its shards, which lie in `folder`."""
     exact, near, tested, kept = Amount(), Amount(), Amount(), Amount()
     touched = 0
@@ -166,6 +169,8 @@ def _distinct(language: str, recipe: Recipe, index: Path | None, folder: Path) -
         known = None if index is None else Index.load(index)
         with writer:
             for number, document in enumerate(built.documents(curated)):
+                if number % REPORT_EVERY == 0:
+                    _tell(language, record, number / record["curation"]["kept"]["documents"], report)
                 if exact_N is not None and exact_N[number]:
                     exact.add(document)
                 elif near_N is not None and near_N[number]:
@@ -188,6 +193,13 @@ def _distinct(language: str, recipe: Recipe, index: Path | None, folder: Path) -
         "kept": asdict(kept),
         "shards": writer.shards,
     }
+
+
+def _tell(language: str, record: dict[str, Any], done: float, report: Report) -> None:
+    """Reports how much of pass 2 is done; `done` 0..1."""
+    read = record["read"]
+    share = PASS_1 + (1 - PASS_1) * done
+    report({"language": language, "done": share, "documents": read["documents"], "text_bytes": read["bytes"]})
 
 
 class _Faults:

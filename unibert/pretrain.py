@@ -292,6 +292,6 @@ def _adversary_outcome(trainer: Trainer) -> dict[str, Any] | None:
         return None
     return {
         "backoff": trainer.adversary.backoff,
-        "reference": trainer.adversary.reference,
+        "references": trainer.adversary.references,
         "discriminator_accuracy": trainer.last.get("disc_accuracy"),
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -138,8 +139,10 @@ def _train(trainer: Trainer, heldout: evaluate.Heldout, work: Path, notify: Noti
             row = _mean(pending)
             pending = []
             trainer.last = row
+            rank = trainer.adversary.rank() if trainer.adversary else math.nan
+            backed_off = _watch(trainer, row.get("mlm", math.nan), rank, "training", notify)
             if journal is not None:
-                journal.add({"step": trainer.step_number, "tokens": trainer.tokens, **row})
+                journal.add({"step": trainer.step_number, "tokens": trainer.tokens, **row, **backed_off})
             rate = (trainer.tokens - tokens_before) / (time.monotonic() - began)
             notify({"event": "step", "step": trainer.step_number, "tokens_per_s": rate, **row})
         # The adversary is held to what the encoder was when it began.
@@ -191,13 +194,18 @@ def _evaluate(trainer: Trainer, heldout: evaluate.Heldout, notify: Notify) -> Ev
     rank = evaluate.rank_of(trainer.model, heldout, device=trainer.device, bf16=trainer.bf16)
     loss, rank = trainer.processes.agree([losses["mean"], rank])
     row: Event = {"step": trainer.step_number, "heldout_mlm": loss, "effective_rank": rank}
-    if trainer.adversary:
-        reason = trainer.adversary.watch(loss, rank, trainer.step_number)
-        if reason:
-            row["backoff"] = trainer.adversary.backoff
-            notify({"event": "note", "text": f"adversary halved to x{trainer.adversary.backoff:g}: {reason}"})
+    row |= _watch(trainer, loss, rank, "held-out", notify)
     notify({"event": "evaluation", **row})
     return row
+
+
+def _watch(trainer: Trainer, mlm: float, rank: float, where: str, notify: Notify) -> Event:
+    """Returns what the record gains when the adversary has to back off: {} when it has not."""
+    reason = trainer.adversary.watch(mlm, rank, trainer.step_number, where=where) if trainer.adversary else None
+    if trainer.adversary is None or reason is None:
+        return {}
+    notify({"event": "note", "text": f"adversary halved to x{trainer.adversary.backoff:g}: {reason}"})
+    return {"backoff": trainer.adversary.backoff}
 
 
 def silent(_: Event) -> None:

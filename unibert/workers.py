@@ -1,7 +1,7 @@
 """Work in processes of their own: each takes an item at a time, says how far it is, and hands its result back.
 
 Not a ProcessPoolExecutor: that one cannot end work that has begun, and leaves its workers to finish a job, writing,
-when their parent was killed. Here a worker whose parent is gone dies of the broken pipe at its next report.
+when their parent was killed. Here a worker whose parent is gone ends at its next report.
 """
 
 from __future__ import annotations
@@ -106,6 +106,9 @@ def _serve(parent: Connection, work: Work, environment: dict[str, str]) -> None:
 
     def report(event: dict[str, Any]) -> None:
         nonlocal said
+        creator = multiprocessing.parent_process()
+        if creator is None or not creator.is_alive():
+            raise BrokenPipeError("the parent is gone")
         if time.monotonic() - said >= REPORT_EVERY_S:
             said = time.monotonic()
             parent.send(("report", event))
