@@ -22,8 +22,8 @@ from unibench.cli import app
 
 REPO = Path(__file__).resolve().parents[1]
 COMMANDS = (
-    "train", "corpus", "corpus build", "corpus stats", "probe", "run", "report", "tasks", "tasks show", "models", "demo",
-    "doctor",
+    "train", "corpus", "corpus build", "corpus stats", "probe", "run", "report", "tasks", "tasks show", "models",
+    "demo", "doctor",
 )  # fmt: skip
 SETTINGS = "batch_tokens = 512\n[model]\nlayers = 1\nwidth = 64\npositions = 64\n"
 Captured = pytest.CaptureFixture[str]

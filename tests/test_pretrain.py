@@ -88,6 +88,10 @@ def _step(work: Path) -> int:
     return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
 
 
+def contents(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
 def test_the_same_request_again_does_nothing(results: Path) -> None:
     folder = results / "models" / "first"
     before = {

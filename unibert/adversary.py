@@ -191,10 +191,11 @@ class AdversaryState:
         `where` the loss and the rank were read: held-out text, or "training", which is asked far more often. An encoder
         can collapse within a hundred steps, and does not come back from it.
         """
-        if not self.active(step) or math.isnan(mlm) or math.isnan(rank):
+        if not self.active(step):
             return None
         if where not in self.references:
-            self.references[where] = (mlm, rank)
+            if math.isfinite(mlm) and math.isfinite(rank):
+                self.references[where] = (mlm, rank)
             return None
         before, rank_before = self.references[where]
         rise, kept = mlm - before, rank / max(rank_before, 1e-12)

@@ -180,8 +180,8 @@ def _wikipedia(results: Path) -> Path:
         if manifest is not None and manifest["source"]["name"] == WIKIPEDIA:
             return folder
     raise UserError(
-        f"no Wikipedia in {results / 'corpora' / 'wikipedia'}; build it first: unibench corpus build --source wikipedia "
-        f"--results {results} (offline with --data MIRROR), then train"
+        f"no Wikipedia in {results / 'corpora' / 'wikipedia'}; build it first: unibench corpus build --source "
+        f"wikipedia --results {results} (offline with --data MIRROR), then train"
     )
 
 
