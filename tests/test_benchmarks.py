@@ -61,3 +61,8 @@ def test_an_interval_over_three_seeds_is_students(monkeypatch: pytest.MonkeyPatc
     assert arms.interval([1.0, 2.0, 3.0], 1.0) == "2.00 ± 2.48"
     assert arms.interval([0.5], 100.0) == "50.00"
     assert arms.interval([], 1.0) == "–"
+
+
+def test_building_a_corpus_is_measured_on_more_text_than_starting_costs() -> None:
+    out = run(REPO / "benchmarks" / "corpus.py", "--languages", "en,fr", "--documents", "10")
+    assert float(out.splitlines()[-1].split()[0]) > 0

@@ -94,14 +94,10 @@ def contents(folder: Path) -> dict[Path, tuple[bytes, int]]:
 
 def test_the_same_request_again_does_nothing(results: Path) -> None:
     folder = results / "models" / "first"
-    before = {
-        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (p for p in folder.rglob("*") if p.is_file())
-    }
+    before = contents(folder)
     [note] = tiny_runs.train(tiny_runs.asked(results, "first", steps=100))
     assert note == f"{folder} is already trained; nothing to do"
-    assert {
-        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (p for p in folder.rglob("*") if p.is_file())
-    } == before
+    assert contents(folder) == before
 
 
 @pytest.mark.parametrize(
