@@ -313,7 +313,7 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(home: Path) -> None:
         running.send_signal(signal.SIGINT)
         _, said = running.communicate()
     assert running.returncode == 130
-    assert said == "error: stopped; finished languages are kept, and the same command goes on\n"
+    assert said == "error: stopped; the same command goes on from what is stored\n"
     assert not list(out.glob(".part-*"))
 
 

@@ -274,9 +274,10 @@ def main() -> None:
             raise
         _complain(f"{error.strerror}: {error.filename or 'while writing'}; free or choose another --results folder")
         sys.exit(2)
-    except KeyboardInterrupt:
-        _complain("stopped; the same command goes on from what is stored")
-        sys.exit(130)
+    except SystemExit as stopped:
+        if stopped.code == 130:  # Ctrl-C, of which typer says nothing
+            _complain("stopped; the same command goes on from what is stored")
+        raise
 
 
 def _complain(message: str) -> None:

@@ -49,6 +49,10 @@ def build(
     revision: Annotated[str | None, typer.Option(help="A Hub dataset's commit or branch; the latest commit.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many documents a language.")] = None,
     skip: Annotated[str, typer.Option(help="Curation steps to leave out, joined by commas; also: duplicates.")] = "",
+    language_confidence: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=1.0, help="Drop lines identified this surely as another language; 0.9 is a start."),
+    ] = None,
     decontaminate: Annotated[
         str, typer.Option(help="tasks (take out what stands in the task cards' test sets) or none.")
     ] = "tasks",
@@ -76,7 +80,9 @@ def build(
         if step != "duplicates" and step not in STEPS:
             raise UnknownName("curation step", step, (*STEPS, "duplicates"), "unibench corpus build")
     recipe = Recipe(
-        curation=Curation(skip=tuple(step for step in skipped if step != "duplicates")),
+        curation=Curation(
+            skip=tuple(step for step in skipped if step != "duplicates"), min_confidence=language_confidence
+        ),
         duplicates=None if "duplicates" in skipped else NearDuplicates(),
         limit=limit,
         skip_bad=skip_bad,
@@ -91,19 +97,15 @@ def build(
     _announce(found, builds.unfinished(found, folder))
     if dry_run:
         return
-    try:
-        with _Progress() as progress:
-            manifest = builds.build(
-                found,
-                recipe,
-                folder,
-                withheld=None if decontaminate == "none" else lambda: _test_texts(data, tasks_dir),
-                count=workers or len(os.sched_getaffinity(0)),
-                notify=progress,
-            )
-    except KeyboardInterrupt:  # which typer would turn into an exit without a word
-        typer.echo("error: stopped; finished languages are kept, and the same command goes on", err=True)
-        raise typer.Exit(130) from None
+    with _Progress() as progress:
+        manifest = builds.build(
+            found,
+            recipe,
+            folder,
+            withheld=None if decontaminate == "none" else lambda: _test_texts(data, tasks_dir),
+            count=workers or len(os.sched_getaffinity(0)),
+            notify=progress,
+        )
     render.show(holdings.overview(manifest, str(folder)), console)
     console.print(f"next: unibench train --corpus {folder}", highlight=False, markup=False)
 
