@@ -327,3 +327,18 @@ def test_real_text_of_many_scripts_is_built_and_trained_from(shared: Path, tmp_p
         lines = list(corpus.read(language))
         assert len(lines) > 200
         assert all(lines)
+
+
+def test_lines_of_another_language_go_where_that_is_asked_for(home: Path) -> None:
+    pytest.importorskip("py3langid", reason="the language step is an extra")
+    folder = home / "text"
+    folder.mkdir()
+    stray = "Der alte Mann ging jeden Morgen durch den Wald und sprach mit den Vögeln in den Bäumen."
+    own = [f"The old teacher walked {n} miles through the forest and talked about the weather." for n in range(30)]
+    (folder / "en.txt").write_text("\n".join([*own, stray]) + "\n")
+    assert build(home, "--source", folder, "--decontaminate", "none", "--language-confidence", "0.9") == 0
+    out = home / "results" / "corpora" / "text"
+    assert built.load(out / built.MANIFEST)["recipe"]["curation"]["min_confidence"] == 0.9
+    kept = list(from_folder(out).read("en"))
+    assert stray not in kept
+    assert own[0] in kept

@@ -76,7 +76,7 @@ def test_panels_only_for_what_there_is(tmp_path: Path) -> None:
         (run(), 2),  # and the rank
         (run(lr=1e-3), 2),  # beside it
         (run(lr=1e-3, grad_norm=1.0), 3),
-        (run(soft=1.0, hidden=0.5, disc_loss=1.0, disc_accuracy=0.5, strength=0.1, lr=1e-3, tokens_per_s=9.0), 5),
+        (run(soft=1.0, hidden=0.5, disc_loss=1.0, disc_accuracy=0.5, strength=0.1, lr=1e-3, grad_norm=9.0), 5),
     ):
         assert draw(tmp_path, rows).shape[0] == pytest.approx(height * one_row, abs=1)
     assert len(columns_of(draw(tmp_path, only_loss), ORANGE)) == 0, "no held-out line where none was measured"

@@ -46,12 +46,16 @@ PANELS = (
     ),
     Panel(title="discriminator accuracy", columns={"disc_accuracy": "accuracy"}, group="adversary", within=(0, 1)),
     Panel(title="discriminator loss (nats)", columns={"disc_loss": "loss"}, group="adversary"),
-    Panel(title="distance of the languages' means", columns={"matching": "distance"}, group="adversary"),
     Panel(title="factor on the adversary's gradient", columns={"strength": "strength"}, group="adversary", log=True),
     Panel(title="effective rank of held-out vectors", columns={"effective_rank": "rank"}, group="vectors"),
     Panel(title="learning rate", columns={"lr": "learning rate"}, group="step"),
+    Panel(
+        title="adversary's gradient over the others', before scaling",
+        columns={"adversary_ratio": "ratio"},
+        group="adversary",
+        log=True,
+    ),
     Panel(title="gradient norm before clipping", columns={"grad_norm": "norm"}, group="step", log=True),
-    Panel(title="tokens per second", columns={"tokens_per_s": "tokens per second"}, group="step"),
 )
 GROUPS = {column: panel.group for panel in PANELS for column in panel.columns}
 
@@ -188,6 +192,8 @@ def _places(drawn: Sequence[Panel]) -> list[tuple[int, int | None]]:
 
 
 def _draw(axes: Any, panel: Panel, series: Mapping[str, tuple[list[float], list[float]]]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     present = [(column, name) for column, name in panel.columns.items() if series[column][0]]
     for (column, name), colour in zip(present, COLOURS, strict=False):
         x, y = series[column]
@@ -203,6 +209,9 @@ def _draw(axes: Any, panel: Panel, series: Mapping[str, tuple[list[float], list[
         axes.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
     elif panel.log and min(values) > 0 and max(values) > 30 * min(values):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _mark(axes: Any, panel: Panel, marks: Mapping[str, list[float]], *, named: bool) -> None:

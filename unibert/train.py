@@ -142,9 +142,10 @@ def _train(trainer: Trainer, heldout: evaluate.Heldout, work: Path, notify: Noti
             rank = trainer.adversary.rank() if trainer.adversary else math.nan
             backed_off = _watch(trainer, row.get("mlm", math.nan), rank, "training", notify)
             if journal is not None:
-                journal.add({"step": trainer.step_number, "tokens": trainer.tokens, **row, **backed_off})
-            rate = (trainer.tokens - tokens_before) / (time.monotonic() - began)
-            notify({"event": "step", "step": trainer.step_number, "tokens_per_s": rate, **row})
+                rate = trainer.learning_rate(trainer.step_number - 1)
+                journal.add({"step": trainer.step_number, "tokens": trainer.tokens, "lr": rate, **row, **backed_off})
+            speed = (trainer.tokens - tokens_before) / (time.monotonic() - began)
+            notify({"event": "step", "step": trainer.step_number, "tokens_per_s": speed, **row})
         # The adversary is held to what the encoder was when it began.
         begins = trainer.adversary is not None and trainer.step_number == trainer.adversary.start
         if trainer.step_number % config.eval_every_steps == 0 or begins or last:
