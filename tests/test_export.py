@@ -16,7 +16,7 @@ from unibert import curves, tokenizer
 from unibert.config import ModelConfig
 from unibert.export import export, sentence_files
 from unibert.manifest import model_sha256, read_manifest
-from unibert.model import UniBert, load, mean_pool, new
+from unibert.model import UniBert, mean_pool, new
 
 POSITIONS, WIDTH = 64, 128
 TEXTS = (
@@ -196,4 +196,4 @@ def test_what_training_exports_opens_too(trained: Path) -> None:
     manifest = read_manifest(folder)
     assert manifest is not None
     assert f"`{manifest['model_sha256']}`" in (folder / "README.md").read_text()
-    assert load(str(folder)).mlm.config.hidden_size == 64
+    assert AutoModelForMaskedLM.from_pretrained(folder).config.hidden_size == 64

@@ -145,7 +145,7 @@ class UniBert(nn.Module):
         return self.to(device)
 
     def pack(self) -> UniBert:
-        """Makes the encoder expect packed rows, and no others; returns it."""
+        """Gives the encoder the attention of packed rows; padded ones it still reads. Returns it."""
         packed.register()
         self.mlm.set_attn_implementation(packed.NAME)
         return self
@@ -183,18 +183,6 @@ def new(config: ModelConfig, *, vocab_size: int, dropout: float, generator: torc
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         return UniBert(BertForMaskedLM(bert))
-
-
-def load(folder: str) -> UniBert:
-    """Returns the masked-LM encoder stored in a folder (a teacher, say), from safetensors and nothing else."""
-    from transformers import AutoModelForMaskedLM
-
-    model = AutoModelForMaskedLM.from_pretrained(
-        folder, trust_remote_code=False, use_safetensors=True, local_files_only=True
-    )
-    if not hasattr(model, "bert") or not hasattr(model, "cls"):
-        raise ValueError(f"{folder} holds a {type(model).__name__}; expected a BERT-style masked-LM encoder")
-    return UniBert(model)
 
 
 def autocast(device: str, bf16: bool) -> torch.autocast:

@@ -44,7 +44,7 @@ def attention(
         )
         return mixed, None
     if dropout and query.is_cuda:
-        raise ValueError(f"attention dropout {dropout}: torch's variable-length kernel has none; use 0")
+        raise ValueError(f"attention dropout {dropout}: torch's variable-length kernel has none; use padded rows")
     if query.is_cuda:
         from torch.nn.attention.varlen import varlen_attn
 

@@ -70,7 +70,7 @@ class Trainer:
             long_share=config.long_share,
             seed=config.seed,
         )
-        packing = packed.supported(device, bf16=self.bf16)
+        packing = packed.supported(device, bf16=self.bf16) and not config.dropout  # the kernel has no dropout
         self.feed = Feed(
             self.batches,
             config,
