@@ -190,6 +190,8 @@ def test_an_export_that_fails_leaves_nothing(model: UniBert, vocabulary: Path, c
 
 
 def test_what_training_exports_opens_too(trained: Path) -> None:
+    from transformers import AutoModelForMaskedLM
+
     folder = trained / "models" / "first"
     assert {"modules.json", "curves.png"} <= {path.name for path in folder.iterdir()}
     assert "curves.png" in (folder / "README.md").read_text()
