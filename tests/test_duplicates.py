@@ -232,9 +232,14 @@ def test_settings_that_make_no_sense_are_refused(asked, message):
         NearDuplicates(**asked)
 
 
+def test_parts_of_the_hash_space_may_be_empty(tmp_path):
+    documents = ["the same few words in every document of this folder"] * 40 + ["another that says something else"]
+    assert found(tmp_path / "s", documents, memory_bytes=1000) == (list(range(1, 40)), [])
+
+
 def test_without_datasketch_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasketch", None)
-    with pytest.raises(UserError, match=r"needs datasketch; pip install unibench\[corpus\]"):
+    with pytest.raises(UserError, match="needs datasketch; pip install 'datasketch>=2.0'"):
         SignatureWriter(tmp_path / "s", SETTINGS)
 
 

@@ -41,7 +41,7 @@ class Contamination:
                 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Index:
     """The hashes of test sets' sequences; sorted arrays, so that it is small, quick to load, and can be pickled.
 

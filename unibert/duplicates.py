@@ -165,8 +165,8 @@ def _groups(
             places = np.flatnonzero(chosen)
             places = places[~without_N[number * BLOCK + places]]
             found.append((places + number * BLOCK, *columns[:, places]))
-        if not found:
-            continue
+        if not any(len(places) for places, *_ in found):
+            continue  # few hashes, many parts
         members, *keys = (np.concatenate(pieces) for pieces in zip(*found, strict=True))
         del found
         order = np.lexsort(keys[::-1])  # stable: members stay in order
@@ -225,7 +225,7 @@ def _signer(settings: NearDuplicates) -> Callable[[str], NDArray[np.uint32]]:
     try:
         from datasketch import MinHash
     except ImportError:
-        raise UserError("finding near duplicates needs datasketch; pip install unibench[corpus]") from None
+        raise UserError("finding near duplicates needs datasketch; pip install 'datasketch>=2.0'") from None
     blank = MinHash(settings.permutations, seed=settings.seed, hashfunc=int, scheme="affine32")
 
     def sign(text: str) -> NDArray[np.uint32]:
