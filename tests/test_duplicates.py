@@ -239,7 +239,7 @@ def test_parts_of_the_hash_space_may_be_empty(tmp_path):
 
 def test_without_datasketch_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasketch", None)
-    with pytest.raises(UserError, match="needs datasketch; pip install 'datasketch>=2.0'"):
+    with pytest.raises(UserError, match=r"needs datasketch; pip install 'datasketch>=2\.0'"):
         SignatureWriter(tmp_path / "s", SETTINGS)
 
 
