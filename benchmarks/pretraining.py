@@ -9,7 +9,6 @@ the range of the ratios, peak memory, and the share of the matrix-product ceilin
 
     python benchmarks/pretraining.py                                # vocabulary 32,000
     python benchmarks/pretraining.py --vocab-size 120000
-    python benchmarks/pretraining.py --parity                       # losses, not speed: fp32, same masks, 20 steps
     python benchmarks/pretraining.py --corpus TEXT --languages en,ru,zh    # lengths and frequencies of real text
 
 Without --corpus the rows are token numbers drawn by Zipf's law in sentences of 4 to 126: speed does not see meaning.
@@ -31,11 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from workload import WIDTH, ceiling, gflop_of, grouped, synthetic, write_shards
+from workload import ROWS, WIDTH, ceiling, gflop_of, grouped, ours, synthetic
 
 from unibert.environment import RUNTIME
 
-ROWS = 16  # of WIDTH: 2,048 tokens a step, padding included
 SIDES = ("unibert, grouped", "HF Trainer, grouped", "unibert, lines", "HF Trainer, lines padded to 128")
 
 
@@ -52,35 +50,6 @@ def real(folder: Path, languages: str, vocab_size: int) -> tuple[list[list[int]]
         rows += [e.ids[: WIDTH - 2] for e in vocabulary.encode_batch_fast(lines, add_special_tokens=False) if e.ids]
     order = np.random.default_rng(0).permutation(len(rows))
     return [rows[i] for i in order], vocabulary.get_vocab_size()
-
-
-def ours(
-    rows: list[list[int]],
-    folder: Path,
-    size: str,
-    vocab_size: int,
-    precision: Any,
-    *,
-    steps: int = 10**6,
-    rate: float = 1e-4,
-) -> tuple[Any, Callable[[], int]]:
-    """Returns our trainer on these rows and a function that takes a step and gives its real tokens."""
-    from unibert.config import PRESETS, TrainConfig
-    from unibert.trainer import Trainer
-
-    write_shards(rows, folder)
-    config = TrainConfig(
-        model=PRESETS[size], languages=("x0",), steps=steps, batch_tokens=ROWS * (WIDTH + 2), long_share=0.0,
-        peak_lr=rate, precision=precision,
-    )  # fmt: skip
-    trainer = Trainer(config, folder, vocab_size, device="cpu")
-
-    def step() -> int:
-        before = trainer.tokens
-        trainer.step()
-        return trainer.tokens - before
-
-    return trainer, step
 
 
 def peer(rows: list[list[int]], size: str, vocab_size: int, precision: str, *, padded: bool) -> Callable[[int], float]:
@@ -242,84 +211,6 @@ def start(side: str, scratch: Path, arguments: argparse.Namespace) -> Any:
     )
 
 
-def parity(arguments: argparse.Namespace) -> None:
-    """Prints the largest difference of 20 losses in fp32, both sides from the same weights on the same masks."""
-    import torch
-    from transformers import Trainer as Peer
-    from transformers import TrainerCallback, TrainingArguments
-
-    from unibert.model import new
-    from unibert.tokenizer import PAD
-
-    torch.set_num_threads(1)
-    steps = 20
-    with tempfile.TemporaryDirectory() as name:
-        rows, folder = synthetic(arguments.vocab_size), Path(name) / "shards"
-        trainer, again = (
-            ours(rows, folder, arguments.size, arguments.vocab_size, "fp32", steps=steps, rate=1e-3)[0]
-            for _ in range(2)
-        )
-        twin = new(
-            trainer.config.model,
-            vocab_size=arguments.vocab_size,
-            dropout=0.0,
-            generator=torch.Generator().manual_seed(1),
-        ).mlm
-        twin.load_state_dict(trainer.model.mlm.state_dict())
-        batches = [next(again.feed).micros[0][1] for _ in range(steps)]
-        losses = [float(trainer.step()["mlm"]) for _ in range(steps)]
-
-        class Rows(torch.utils.data.Dataset):  # type: ignore[type-arg]
-            def __len__(self) -> int:
-                return steps
-
-            def __getitem__(self, index: int) -> int:
-                return index
-
-        def collate(indices: list[int]) -> dict[str, Any]:
-            micro = batches[indices[0]]
-            labels = torch.full_like(micro.tokens_RT, -100).flatten()
-            labels[micro.picked_M] = micro.targets_M
-            return {
-                "input_ids": micro.tokens_RT, "attention_mask": (micro.clean_RT != PAD).long(),
-                "labels": labels.view_as(micro.tokens_RT),
-            }  # fmt: skip
-
-        groups = [
-            {"params": [p for p in twin.parameters() if p.ndim >= 2], "weight_decay": 0.01},
-            {"params": [p for p in twin.parameters() if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.98), eps=1e-6)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, trainer.learning_rate)
-        theirs: list[float] = []
-
-        class Keep(TrainerCallback):
-            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-                if "loss" in logs:
-                    theirs.append(float(logs["loss"]))
-
-        class InOrder(Peer):
-            def _get_train_sampler(self, *_: Any, **__: Any) -> Any:
-                return torch.utils.data.SequentialSampler(Rows())
-
-        settings = TrainingArguments(
-            name, per_device_train_batch_size=1, max_steps=steps, report_to=[], save_strategy="no", logging_steps=1,
-            disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False, remove_unused_columns=False,
-        )  # fmt: skip
-        InOrder(
-            model=twin, args=settings, train_dataset=Rows(), data_collator=collate, optimizers=(optimizer, schedule),
-            callbacks=[Keep()],
-        ).train()  # fmt: skip
-    worst = max(abs(a - b) for a, b in zip(losses, theirs, strict=True))
-    first, last = statistics.mean(losses[:5]), statistics.mean(losses[-5:])
-    print(
-        f"{arguments.size}, vocabulary {arguments.vocab_size:,}, fp32, losses from {first:.3f} to {last:.3f}: "
-        f"largest difference of {steps} losses {worst:.1e} nats"
-    )
-    if not worst <= 1e-4:
-        sys.exit(1)
-
-
 def main() -> None:
     """Parses the command line and measures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -332,15 +223,12 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16", choices=["fp32", "bf16"])
     parser.add_argument("--sides", default="all", choices=["all", "grouped", "lines"])
     parser.add_argument("--peer-environment", default="its own", choices=["its own", "ours"])
-    parser.add_argument("--parity", action="store_true")
     parser.add_argument("--verbose", action="store_true", help="show what the sides write to stderr")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         worker(arguments)
-    elif arguments.parity:
-        parity(arguments)
     else:
         compare(arguments)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-WIDTH = 128  # of a full row, [CLS] and [SEP] included
+ROWS, WIDTH = 16, 128  # 2,048 tokens a step; a full row, [CLS] and [SEP] included
 
 
 def synthetic(vocab_size: int, lines: int = 6000) -> list[list[int]]:
@@ -36,6 +38,35 @@ def write_shards(rows: list[list[int]], folder: Path, languages: int = 1) -> tup
             np.save(folder / f"{name}.{split}.offsets.npy", np.cumsum([0, *map(len, chosen)]))
     (folder / "manifest.json").write_text(json.dumps({"dtype": "uint32"}))
     return names
+
+
+def ours(
+    rows: list[list[int]],
+    folder: Path,
+    size: str,
+    vocab_size: int,
+    precision: Any,
+    *,
+    steps: int = 10**6,
+    rate: float = 1e-4,
+) -> tuple[Any, Callable[[], int]]:
+    """Returns our trainer on these rows and a function that takes a step and gives its real tokens."""
+    from unibert.config import PRESETS, TrainConfig
+    from unibert.trainer import Trainer
+
+    write_shards(rows, folder)
+    config = TrainConfig(
+        model=PRESETS[size], languages=("x0",), steps=steps, batch_tokens=ROWS * (WIDTH + 2), long_share=0.0,
+        peak_lr=rate, precision=precision,
+    )  # fmt: skip
+    trainer = Trainer(config, folder, vocab_size, device="cpu")
+
+    def step() -> int:
+        before = trainer.tokens
+        trainer.step()
+        return trainer.tokens - before
+
+    return trainer, step
 
 
 def gflop_of(size: str, vocab_size: int, *, length: int) -> float:

@@ -24,7 +24,7 @@ def run(*arguments: str | Path) -> str:
 
 def test_losses_are_the_hugging_face_trainers_over_twenty_steps() -> None:
     """Same weights, tokens, masks and rates in float32: the script exits with 1 beyond 1e-4."""
-    out = run(REPO / "benchmarks" / "pretraining.py", "--parity", "--size", "xxsmall", "--vocab-size", "2000")
+    out = run(REPO / "benchmarks" / "parity.py", "--size", "xxsmall", "--vocab-size", "2000")
     assert float(out.split("difference of 20 losses ")[1].split()[0]) <= 1e-4
     first, last = (float(out.split(word)[1].split()[0].rstrip(":")) for word in ("from ", " to "))
     assert last < first, "something was learned"

@@ -339,7 +339,7 @@ def test_the_hub_is_asked_once_and_then_left_alone(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "0")
     monkeypatch.setattr(huggingface_hub, "get_session", Silent)
-    monkeypatch.setattr(sources, "PROBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("unibert.hub.PROBE_TIMEOUT_S", 0.2)
     sources.hub_reachable.cache_clear()
     try:
         assert not sources.hub_reachable()

@@ -96,7 +96,10 @@ def test_of_the_benchmark_only_a_few_rooms_know_the_trainer() -> None:
         if module.startswith("unibench") and any(n.split(".")[0] == "unibert" for n in imports_of(module, inside=True))
     }
     probing = {"unibench.probes", "unibench.probing", "unibench.probe_measures"}
-    assert knowing <= {"unibench.cli", "unibench.corpora", "unibench.models"} | probing
+    commands = {"unibench.cli", "unibench.corpora", "unibench.options"}
+    assert knowing <= {"unibench.models", "unibench.sources"} | commands | probing
+    named = {n for n in imports_of("unibench.sources", inside=True) if n.split(".")[0] == "unibert"}
+    assert named == {"unibert.hub"}, "the network is tried once, and whoever reads from the Hub asks there"
 
 
 @pytest.mark.parametrize("module", WITHOUT_TORCH)

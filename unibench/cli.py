@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from unibench import corpora, look, probes
-from unibench.options import Data, Results, TasksDir, banner, console, names
+from unibench.options import Data, Results, TasksDir, banner, console, deliver, known_format, names
 
 if TYPE_CHECKING:
     from unibench.jobs import Planned
@@ -63,7 +63,7 @@ def train(
 ) -> None:
     """Pretrain a compact encoder. The same command again resumes, or says that it is done.
 
-    Several GPUs: torchrun --nproc-per-node 4 --no-python unibench train … (or accelerate launch).
+    Several GPUs: torchrun --nproc-per-node 4 --no-python unibench train …
     """
     from unibert import machine, request
 
@@ -192,27 +192,15 @@ def report(
     results: Results = Path("results"),
 ) -> None:
     """Print the leaderboard: scores, relative improvement, intervals and paired significance."""
-    from unibench import render, store
     from unibench import report as reports
-    from unibench.errors import UnknownName
-    from unibert.manifest import write_text
+    from unibench import store
 
-    known = ("terminal", *render.FORMATS)
-    if format not in known:
-        raise UnknownName("format", format, known, "unibench report")
+    known_format(format, "unibench report")
     chosen = names(tasks)
     tables = reports.leaderboard(
         store.load(results), baseline=baseline, tasks=() if chosen == "all" else chosen, significance=significance
     )
-    if format == "terminal" and out is None:
-        render.show(tables, console)
-        return
-    text = render.render(tables, "markdown" if format == "terminal" else format)
-    if out is None:
-        sys.stdout.write(text)
-    else:
-        write_text(out, text)
-        console.print(f"wrote {out}", highlight=False, markup=False)
+    deliver(tables, format, out, console)
 
 
 app.add_typer(look.tasks_app, name="tasks")

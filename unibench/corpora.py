@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unibench.options import Results, TasksDir, console
+from unibench.options import Results, TasksDir, console, deliver, known_format
 
 if TYPE_CHECKING:
     from unibench.tables import Table
@@ -66,6 +64,7 @@ def build(
 ) -> None:
     """Curate, deduplicate and decontaminate text. The same command again goes on where it was interrupted."""
     from unibench import holdings, render
+    from unibench.display import Building
     from unibench.errors import UnknownName
     from unibert import build as builds
     from unibert import documents
@@ -97,7 +96,7 @@ def build(
     _announce(found, builds.unfinished(found, folder))
     if dry_run:
         return
-    with _Progress() as progress:
+    with Building(console) as progress:
         manifest = builds.build(
             found,
             recipe,
@@ -123,13 +122,11 @@ def stats(
     results: Results = Path("results"),
 ) -> None:
     """Say what a corpus holds and what each step took, or how tokenizers treat its languages."""
-    from unibench import holdings, render
-    from unibench.errors import UnknownName, UserError
+    from unibench import holdings
+    from unibench.errors import UserError
     from unibert import built
 
-    known = ("terminal", *render.FORMATS)
-    if format not in known:
-        raise UnknownName("format", format, known, "unibench corpus stats")
+    known_format(format, "unibench corpus stats")
     if editions:
         tables = [_editions()]
     elif folder is None:
@@ -145,10 +142,7 @@ def stats(
         if manifest is None:
             raise UserError(f"{folder} holds no corpus that `unibench corpus build` made; see --help")
         tables = holdings.overview(manifest, str(folder))
-    if format == "terminal":
-        render.show(tables, console)
-    else:
-        sys.stdout.write(render.render(tables, format))
+    deliver(tables, format, None, console)
 
 
 def _editions() -> Table:
@@ -219,53 +213,3 @@ def _test_texts(data: str | None, tasks_dir: Path | None) -> Withheld:
     else:
         console.print(f"no test set to look for: {testsets.NOWHERE}", style="yellow", highlight=False)
     return Withheld(texts=found.texts, used=found.used, unavailable=found.unavailable)
-
-
-class _Progress:
-    """Shows a build: languages done, how much of the files is read, documents, MB of text a second, time left."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
-            console=console, disable=not console.is_terminal,
-        )  # fmt: skip
-        self.task: Any = None
-        self.languages = self.finished = 0
-        self.done: dict[str, float] = {}
-        self.documents: dict[str, int] = {}
-        self.text_bytes: dict[str, int] = {}
-
-    def __enter__(self) -> _Progress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        """Takes one event of `unibert.build.build`."""
-        kind = event["event"]
-        if kind == "start":
-            self.languages, self.began = event["languages"], time.monotonic()
-            self.task = self.bar.add_task("reading", total=event["weight"], figures="")
-            return
-        language = event["language"]
-        if kind == "failed":
-            self._say(f"{language} failed: {event['reason']}", style="red")
-            self._say("what is in work is finished; no other language is begun", style="red")
-            return
-        self.done[language] = event["done"]
-        self.documents[language], self.text_bytes[language] = event["documents"], event["text_bytes"]
-        if kind == "language":
-            self.finished += 1
-            self._say(f"{language}: {event['documents']:,} documents read, {event['kept']:,} kept")
-        seconds = max(time.monotonic() - self.began, 1e-9)
-        rate = f"{sum(self.text_bytes.values()) / 1e6 / seconds:.1f} MB/s"
-        figures = f"{self.finished}/{self.languages} languages, {sum(self.documents.values()):,} documents, {rate}"
-        self.bar.update(self.task, completed=sum(self.done.values()), figures=figures)
-
-    def _say(self, text: str, style: str | None = None) -> None:
-        self.bar.console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)

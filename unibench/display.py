@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,3 +110,51 @@ class Sweep:
                 highlight=False,
                 markup=False,
             )
+
+
+class Building:
+    """Shows a build: languages done, how much of the files is read, documents, MB of text a second, time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
+            console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self.task: Any = None
+        self.languages = self.finished = 0
+        self.done: dict[str, float] = {}
+        self.documents: dict[str, int] = {}
+        self.text_bytes: dict[str, int] = {}
+
+    def __enter__(self) -> Building:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Takes one event of `unibert.build.build`."""
+        kind = event["event"]
+        if kind == "start":
+            self.languages, self.began = event["languages"], time.monotonic()
+            self.task = self.bar.add_task("reading", total=event["weight"], figures="")
+            return
+        language = event["language"]
+        if kind == "failed":
+            self._say(f"{language} failed: {event['reason']}", style="red")
+            self._say("what is in work is finished; no other language is begun", style="red")
+            return
+        self.done[language] = event["done"]
+        self.documents[language], self.text_bytes[language] = event["documents"], event["text_bytes"]
+        if kind == "language":
+            self.finished += 1
+            self._say(f"{language}: {event['documents']:,} documents read, {event['kept']:,} kept")
+        seconds = max(time.monotonic() - self.began, 1e-9)
+        rate = f"{sum(self.text_bytes.values()) / 1e6 / seconds:.1f} MB/s"
+        figures = f"{self.finished}/{self.languages} languages, {sum(self.documents.values()):,} documents, {rate}"
+        self.bar.update(self.task, completed=sum(self.done.values()), figures=figures)
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        self.bar.console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)

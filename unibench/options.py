@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from unibench.tables import Table
 
 console = Console()
 WHY = {
@@ -36,3 +41,30 @@ def banner(what: str, *, asked: bool) -> None:
         "For real data: --data FOLDER or hub, --corpus FOLDER."
     )
     console.print(Panel(text, title="sample", style="yellow", expand=False))
+
+
+def known_format(format: str, command: str) -> str:
+    """Returns a format that tables can be written in, or "terminal"; raises UnknownName for another."""
+    from unibench import render
+    from unibench.errors import UnknownName
+
+    known = ("terminal", *render.FORMATS)
+    if format not in known:
+        raise UnknownName("format", format, known, command)
+    return format
+
+
+def deliver(tables: Iterable[Table], format: str, out: Path | None, say: Console) -> None:
+    """Shows tables in the terminal, writes them as text to it, or to a file, which gets Markdown for "terminal"."""
+    from unibench import render
+    from unibert.manifest import write_text
+
+    if format == "terminal" and out is None:
+        render.show(tables, say)
+        return
+    text = render.render(tables, "markdown" if format == "terminal" else format)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    write_text(out, text)
+    say.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from unibench.options import Data, Results, banner, console, names
+from unibench.options import Data, Results, banner, console, deliver, known_format, names
 
 MOST_LANGUAGES = 24  # of --languages auto, and 200 sentences: a small encoder is read in a minute on two cores
 
@@ -39,12 +38,9 @@ def probe(
 
     The same command again reads what is stored.
     """
-    from unibench import models, parallel, render, sources
-    from unibench.errors import UnknownName
+    from unibench import models, parallel, sources
 
-    known = ("terminal", *render.FORMATS)
-    if format not in known:
-        raise UnknownName("format", format, known, "unibench probe")
+    known_format(format, "unibench probe")
     if plot is not None:
         from unibench import probe_plot
 
@@ -69,7 +65,6 @@ def probe(
     )
     from unibench import engines, probe_tables, probing
     from unibert import machine
-    from unibert.manifest import write_text
 
     engines.silence()
     machine.set_threads(threads)
@@ -93,12 +88,4 @@ def probe(
     if plot is not None:
         probe_plot.draw(records, plot)
         notify(f"drew {plot}")
-    if format == "terminal" and out is None:
-        render.show(tables, console)
-        return
-    text = render.render(tables, "markdown" if format == "terminal" else format)
-    if out is None:
-        sys.stdout.write(text)
-    else:
-        write_text(out, text)
-        notify(f"wrote {out}")
+    deliver(tables, format, out, say)

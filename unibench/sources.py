@@ -13,8 +13,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from typing import Any, Literal
 
 from unibench.cards import Source
 from unibench.errors import DataError, Unavailable, UserError
+from unibert.hub import hub_reachable as hub_reachable  # the data room's own word for it
 
 # File name endings and the `datasets` builder that reads them.
 BUILDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -34,7 +33,6 @@ BUILDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ".csv": ("csv", {}),
     ".tsv": ("csv", {"sep": "\t"}),
 }
-PROBE_TIMEOUT_S = 3.0
 _Configs = Mapping[str, Mapping[str, tuple[str, ...]]]  # config -> split -> patterns of paths
 
 
@@ -90,42 +88,6 @@ def _cached(hub: str) -> bool:
     from huggingface_hub import constants
 
     return any(Path(constants.HF_HUB_CACHE, f"datasets--{hub.replace('/', '--')}").glob("snapshots/*"))
-
-
-@lru_cache(maxsize=1)
-def hub_reachable() -> bool:
-    """Returns whether the Hub answers within 3 s; asked once per process.
-
-    If not, Hugging Face libraries are set offline from here on, in this process and its children: otherwise each of
-    their requests may hang for half a minute behind a firewall.
-    """
-    from huggingface_hub import constants
-
-    if constants.is_offline_mode():
-        return False
-    answered = threading.Event()
-
-    def ask() -> None:
-        from huggingface_hub import get_session
-
-        try:
-            get_session().head(constants.ENDPOINT, timeout=PROBE_TIMEOUT_S)
-            answered.set()
-        except Exception:  # whatever keeps the Hub from answering, the answer is no
-            pass
-
-    # In a thread, because a name lookup that hangs obeys no timeout.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_TIMEOUT_S)
-    if not answered.is_set():
-        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
-        # These are read from the environment at import, which may have happened by now.
-        constants.HF_HUB_OFFLINE = True
-        if "datasets" in sys.modules:
-            config = sys.modules["datasets"].config
-            config.HF_HUB_OFFLINE = config.HF_DATASETS_OFFLINE = True
-    return answered.is_set()
 
 
 def locate(source: Source, language: str, origin: Origin) -> Split | str:

@@ -21,8 +21,8 @@ from unibert import built, workers
 from unibert.contamination import Contamination, Index
 from unibert.documents import Source
 from unibert.errors import UserError
-from unibert.manifest import write_text
-from unibert.passes import TEMPORARY, Recipe, build_language, file_sha256, full_disk
+from unibert.manifest import file_sha256, write_text
+from unibert.passes import TEMPORARY, Recipe, build_language, full_disk
 
 Notify = Callable[[dict[str, Any]], None]
 NO_TORCH = {"USE_TORCH": "0"}  # `datasets` imports it where it is installed: 200 MB in each worker, to read text

@@ -7,7 +7,6 @@ opens them, local or on the Hub alike. No loading script is ever run.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -17,6 +16,7 @@ from typing import Any, Literal
 
 from unibert import layout
 from unibert.errors import UserError
+from unibert.hub import hub_reachable
 from unibert.languages import LANGUAGES
 from unibert.reading import COMPRESSIONS, FORMATS, HUB, TextFile, ending
 
@@ -32,7 +32,6 @@ NOTES: Mapping[str, str] = {
     "sh": "beside `bs`, `hr` and `sr`, which overlap with it",
     "zh": "both scripts as their authors wrote them; zh-classical, zh-min-nan and zh-yue are others",
 }
-PROBE_TIMEOUT_S = 3.0
 _CODE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -111,28 +110,6 @@ def edition(hub: str, language: str, wanted: Wanted) -> str:
     pattern = wanted.config or (WIKIPEDIA_CONFIG if hub == WIKIPEDIA else "{lang}")
     alias = EDITIONS.get(language, language) if hub == WIKIPEDIA else language
     return pattern.replace("{lang}", wanted.aliases.get(language, alias))
-
-
-def hub_reachable() -> bool:
-    """Returns whether the Hub answers within 3 s."""
-    from huggingface_hub import constants, get_session
-
-    if constants.is_offline_mode():
-        return False
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=PROBE_TIMEOUT_S)
-            answered.set()
-        except Exception:  # whatever keeps the Hub from answering, the answer is no
-            pass
-
-    # In a thread, because a name lookup that hangs obeys no timeout.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_TIMEOUT_S)
-    return answered.is_set()
 
 
 def _hub(hub: str, wanted: Wanted) -> Source:

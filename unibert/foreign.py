@@ -160,7 +160,7 @@ def open_encoder(folder: Path, *, head: bool) -> tuple[Any, Any]:
 def _fetch(hub: str, asked: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
-    from unibert.documents import hub_reachable
+    from unibert.hub import hub_reachable
 
     try:
         folder = snapshot_download(

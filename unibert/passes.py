@@ -8,7 +8,6 @@ shards. They appear in the corpus's folder when they are whole, and the language
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -17,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from unibert.curation import Curation, Tally, count_words, curate
 from unibert.documents import Source
 from unibert.duplicates import NearDuplicates, SignatureWriter, duplicates
 from unibert.errors import UserError
-from unibert.manifest import write_text
+from unibert.manifest import file_sha256, versions, write_text
 from unibert.reading import Fault, Meter
 from unibert.workers import Report
 
@@ -91,7 +89,7 @@ def build_language(
             record: dict[str, Any] = {"revision": source.revision, "files": _describe(source, language)}
             record |= _curated(language, source, recipe, folder, report)
             record |= _distinct(language, record, recipe, index, folder, report)
-            record["packages"] = _packages()
+            record["packages"] = versions(PACKAGES)
             _tell(language, record, 1.0, report)  # which ends a worker that nobody waits for
             for stale in out.glob(f"{language}-[0-9][0-9][0-9][0-9][0-9].txt.zst"):
                 stale.unlink()  # of a build that was killed before it wrote this record
@@ -229,19 +227,3 @@ def _describe(source: Source, language: str) -> list[dict[str, Any]]:
             entry["sha256"] = file_sha256(Path(file.path))
         described.append(entry)
     return described
-
-
-def file_sha256(path: Path) -> str:
-    """Returns the hex sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _packages() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found

@@ -10,7 +10,6 @@ import json
 import platform
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from unibert.corpus import Corpus
 from unibert.errors import UserError
 from unibert.export import export
 from unibert.journal import METRICS
-from unibert.manifest import SCHEMA, exported, read_manifest, write_text
+from unibert.manifest import SCHEMA, exported, read_manifest, versions, write_text
 from unibert.model import parameter_counts
 from unibert.processes import Processes
 from unibert.request import Request
@@ -278,7 +277,7 @@ def _manifest(
         "seconds": round(trainer.seconds, 1),
         "threads": torch.get_num_threads(),
         "device": f"{trainer.device} ({platform.processor() or platform.machine()})",
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": versions(PACKAGES),
         "heldout": {"mlm": losses, **baselines},
         "probe": probe.readability(trainer.model, heldout, device=trainer.device),
         "adversary": _adversary_outcome(trainer),
