@@ -20,6 +20,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+TELLING_S = 1.0  # of difference; starting alone varies by a tenth of a second
+
 
 def lines_of(source: Path | None, language: str) -> Iterator[str]:
     """Yields a language's lines, of a folder or of the sample."""
@@ -77,7 +79,12 @@ def main() -> None:
             found.append((megabytes, seconds))
             print(f"{megabytes:7.1f} MB of text in {seconds:6.1f} CPU s, starting included; peak {memory:,.0f} MB")
     (less, quick), (more, slow) = found
-    print(f"{(more - less) / (slow - quick):.2f} MB/s a core")
+    if slow - quick < TELLING_S:
+        print(
+            f"the larger build took {slow - quick:.1f} CPU s more, too little to tell a rate by; give more --documents"
+        )
+    else:
+        print(f"{(more - less) / (slow - quick):.2f} MB/s a core")
 
 
 if __name__ == "__main__":
