@@ -155,9 +155,9 @@ def test_training_may_point_at_the_first_token_and_at_the_context_only() -> None
     batch = collate(rows, np.array([0]))
     logits = torch.zeros(*batch["input_ids"].shape, 2)
     choices = int(batch["inside"].sum()) + 1
-    assert Qa().loss(logits, batch).item() == pytest.approx(np.log(choices), rel=1e-5)
+    assert (Qa().loss(logits, batch) / Qa().weight(batch)).item() == pytest.approx(np.log(choices), rel=1e-5)
     logits[0, 1] = 100  # the question's first token: not a choice, so it takes nothing away
-    assert Qa().loss(logits, batch).item() == pytest.approx(np.log(choices), rel=1e-5)
+    assert (Qa().loss(logits, batch) / Qa().weight(batch)).item() == pytest.approx(np.log(choices), rel=1e-5)
 
 
 def test_a_context_without_text_is_answered_by_nothing() -> None:

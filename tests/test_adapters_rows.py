@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_encoders import KINDS, LINES, tokenizer_of
+from tiny_encoders import KINDS, LINES, card_of, tokenizer_of
 
 from unibench.adapters import ADAPTERS, RECIPES, get_adapter
 from unibench.adapters.rows import Rows, collate, prediction_batches, stack, tokenise, training_batches
@@ -26,7 +26,7 @@ def _rows(lengths: list[int], per_item: int = 1) -> Rows:
 def test_every_family_has_an_adapter_and_a_recipe_and_a_wrong_one_is_named() -> None:
     assert ADAPTERS.keys() == RECIPES.keys()
     for family in ADAPTERS:
-        assert get_adapter(family).unit_names
+        assert get_adapter(family).unit_names(card_of(family, "m", ("O",)))
     with pytest.raises(UnknownName, match=r"no task family 'nre'.*did you mean 'ner'"):
         get_adapter("nre")
 

@@ -42,7 +42,8 @@ def test_the_loss_is_the_squared_distance_of_cosine_and_gold() -> None:
     rows = Sts().encode(tokenizer_of("unigram"), CARD, _examples(5), max_tokens=64, training=True)
     batch = collate(rows, np.array([4, 5, 8, 9]))  # pairs 2 and 4, gold 0.2 and 0.4
     vectors = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 1]])  # cosines 1 and 0
-    assert Sts().loss(vectors, batch).item() == pytest.approx(((1 - 0.2) ** 2 + 0.4**2) / 2)
+    assert Sts().loss(vectors, batch).item() == pytest.approx((1 - 0.2) ** 2 + 0.4**2)
+    assert Sts().weight(batch) == 2
 
 
 def test_heads_that_do_not_exist_or_do_not_train_are_refused() -> None:

@@ -11,16 +11,22 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from unibench.errors import CardError, UnknownName, UserError
+from unibench.families import FAMILIES, Family
+from unibench.strict import StrictTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One place examples come from: a Hub dataset (or its mirror), one split of it.
+    """One place examples come from: one split of a Hub dataset (or of its mirror), or files of one's own.
+
+    Either `hub`, `config` and `split` are given, or `files` (a pattern below the card's folder, which may hold
+    "{lang}") and `reader`, one of `unibench.files.READERS`, whose options are in `format`; `split` then only names
+    what is scored. `columns` and `labels` replace the card's where this source has its own: `columns` maps some of
+    the family's fields, `labels` says what the numbers in the files stand for, in order.
 
     `config` may hold "{lang}". `language` fixes the language of a source that has one; None means that the language
     is chosen by `config`, or by `prefixes`, which keep the rows whose `prefix_column` starts with the language's own.
@@ -28,9 +34,14 @@ class Source:
     `revision` is a 40-hex commit or a ref such as refs/convert/parquet; None means it is resolved when first used.
     """
 
-    hub: str
-    config: str
-    split: str
+    hub: str = ""
+    config: str = ""
+    split: str = ""
+    files: str = ""
+    reader: str = ""
+    format: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)  # field of the family -> column
+    labels: tuple[str, ...] = ()
     revision: str | None = None
     language: str | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)  # language -> name in configs, e.g. {"ha": "hau"}
@@ -46,6 +57,10 @@ class TaskCard:
     field names to column names. `group` says which rows belong together: "" (each row alone), "column:NAME" (rows with
     equal values; the id is the order of first appearance) or "rows:3" (every 3 consecutive rows). `parallel` says that
     example ids and groups mean the same in every language. `train_language` is what the zero-shot protocol trains on.
+    `label_map` renames labels of the data before they are compared with `labels` (for names, types: DATE = "O").
+    `on_error` "skip" passes over malformed rows and counts them in the record; "stop" refuses the file. `folder` is
+    where the card stands, and where its `files` are looked up. `verified`: columns and labels were compared with the
+    data, or with the public description that `about` cites.
     """
 
     name: str
@@ -59,40 +74,22 @@ class TaskCard:
     eval: Source
     columns: Mapping[str, str]
     labels: tuple[str, ...] = ()
+    label_map: Mapping[str, str] = field(default_factory=dict)
+    on_error: Literal["stop", "skip"] = "stop"
     train_language: str = ""
     group: str = ""
     parallel: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)  # family-specific, e.g. head = "bi-encoder", scale = 5
     about: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
+    verified: bool = False
     sha256: str = ""  # of what can move a number: the parsed card without title, languages and about
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """What every card of one task family must name."""
-
-    columns: tuple[str, ...]
-    metrics: tuple[str, ...]
-    labels: bool  # whether the card lists labels
-    heads: tuple[str, ...] = ()  # choices of options.head, where the family has any
-
-
-FAMILIES: Mapping[str, Family] = {
-    "ner": Family(columns=("tokens", "tags"), metrics=("span_f1", "precision", "recall"), labels=True),
-    "nli": Family(columns=("premise", "hypothesis", "label"), metrics=("accuracy", "macro_f1"), labels=True),
-    "qa": Family(columns=("context", "question", "answers"), metrics=("exact_match", "token_f1"), labels=False),
-    "sts": Family(
-        columns=("sentence1", "sentence2", "score"),
-        metrics=("spearman", "pearson"),
-        labels=False,
-        heads=("bi-encoder", "cosine"),
-    ),
-}
 PROTOCOLS = ("zero-shot", "monolingual", "multilingual", "none")
-_ABOUT = ("summary", "paper", "url", "licence", "note", "reference")
+_ABOUT = ("summary", "paper", "url", "licence", "note", "evidence", "reference")
 _GROUP = re.compile(r"|rows:[1-9][0-9]*|column:.+")
 _COMMIT = re.compile(r"[0-9a-f]{40}|refs/[\w./-]+")
-_REQUIRED = object()
 
 
 def load_card(path: Path) -> TaskCard:
@@ -104,12 +101,12 @@ def load_card(path: Path) -> TaskCard:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CardError(f"{path} is not a readable TOML file ({_one_line(error)})") from error
-    top = _Table(path, "", raw)
+    top = StrictTable(path, "", raw)
     family_name = top.choice("family", FAMILIES)
     family = FAMILIES[family_name]
-    columns = _Table(path, "columns", top.take("columns", dict))
-    options = _Table(path, "options", top.take("options", dict, {}))
-    about = _Table(path, "about", top.take("about", dict))
+    columns = StrictTable(path, "columns", top.take("columns", dict))
+    options = StrictTable(path, "options", top.take("options", dict, {}))
+    about = StrictTable(path, "about", top.take("about", dict))
     card = TaskCard(
         name=path.stem,
         title=top.take("title", str),
@@ -118,6 +115,10 @@ def load_card(path: Path) -> TaskCard:
         languages=top.strings("languages"),
         protocol=top.choice("protocol", PROTOCOLS),
         train_language=top.take("train_language", str, ""),
+        label_map=top.mapping("label_map") if family.labels else {},
+        on_error=top.choice("on_error", ("stop", "skip"), "stop"),  # type: ignore[arg-type]
+        folder=path.parent,
+        verified=about.take("verified", bool, False),
         labels=top.strings("labels") if family.labels else (),
         group=top.take("group", str, ""),
         parallel=top.take("parallel", bool, False),
@@ -201,58 +202,7 @@ def _paths(folders: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-class _Table:
-    """One TOML table being read: every key is taken once, what is left over is unknown."""
-
-    def __init__(self, path: Path, name: str, raw: Mapping[str, Any]) -> None:
-        self.path, self.name, self.raw = path, name, raw
-        self.taken: list[str] = []
-
-    def error(self, key: str, message: str) -> CardError:
-        return CardError(f"{self.path}: {f'{self.name}.{key}' if self.name else key} {message}")
-
-    def take(self, key: str, kind: type | tuple[type, ...], default: Any = _REQUIRED) -> Any:
-        self.taken.append(key)
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        if key not in self.raw:
-            if default is not _REQUIRED:
-                return default
-            raise self.error(key, f"is missing; expected {_kind_names(kinds)}")
-        value = self.raw[key]
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or value == "":
-            raise self.error(key, f"is {json.dumps(value, default=str)}; expected {_kind_names(kinds)}")
-        return value
-
-    def choice(self, key: str, choices: Iterable[str]) -> str:
-        value: str = self.take(key, str)
-        options = list(choices)
-        if value not in options:
-            close = get_close_matches(value, options, n=1, cutoff=0.6)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise self.error(key, f"is {value!r}; expected one of {', '.join(options)}{hint}")
-        return value
-
-    def strings(self, key: str) -> tuple[str, ...]:
-        value = self.take(key, list)
-        if not value or not all(isinstance(item, str) and item for item in value) or len(set(value)) != len(value):
-            raise self.error(key, f"is {json.dumps(value, default=str)}; expected a list of distinct texts")
-        return tuple(value)
-
-    def mapping(self, key: str) -> dict[str, str]:
-        value = self.take(key, dict, {})
-        if not all(isinstance(item, str) and item for item in value.values()):
-            raise self.error(key, f"is {json.dumps(value, default=str)}; expected a table of texts")
-        return dict(value)
-
-    def finish(self) -> None:
-        for key in self.raw:
-            if key not in self.taken:
-                close = get_close_matches(key, self.taken, n=1, cutoff=0.6)
-                hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(self.taken)}"
-                raise self.error(key, f"is not a known key; {hint}")
-
-
-def _sources(top: _Table, key: str) -> tuple[Source, ...]:
+def _sources(top: StrictTable, key: str) -> tuple[Source, ...]:
     tables = top.take(key, list, [])
     if not all(isinstance(table, dict) for table in tables):
         raise top.error(key, f"is not a list of tables; write [[{key}]]")
@@ -260,11 +210,16 @@ def _sources(top: _Table, key: str) -> tuple[Source, ...]:
 
 
 def _source(path: Path, name: str, raw: Mapping[str, Any]) -> Source:
-    table = _Table(path, name, raw)
+    table = StrictTable(path, name, raw)
     source = Source(
-        hub=table.take("hub", str),
-        config=table.take("config", str),
-        split=table.take("split", str),
+        hub=table.take("hub", str, ""),
+        config=table.take("config", str, ""),
+        split=table.take("split", str, ""),
+        files=table.take("files", str, ""),
+        reader=table.take("reader", str, ""),
+        format=table.take("format", dict, {}),
+        columns=table.mapping("columns"),
+        labels=table.strings("labels") if "labels" in raw else (),
         revision=table.take("revision", str, None),
         language=table.take("language", str, None),
         aliases=table.mapping("aliases"),
@@ -272,33 +227,54 @@ def _source(path: Path, name: str, raw: Mapping[str, Any]) -> Source:
         prefixes=table.mapping("prefixes"),
     )
     table.finish()
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source.hub):
+    if source.files:
+        for key in ("hub", "config", "revision", "aliases"):
+            if key in raw:
+                raise table.error(key, "is of a Hub dataset, and files of your own; give one of them")
+        if not source.reader:
+            raise table.error("reader", "is missing; expected the name of what reads these files, such as csv")
+    else:
+        for key in ("reader", "format"):
+            if key in raw:
+                raise table.error(key, "belongs to files; a Hub dataset needs none")
+        for key in ("hub", "config", "split"):
+            table.take(key, str)
+    if source.hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", source.hub):
         raise table.error("hub", f"is {source.hub!r}; expected a Hub id, OWNER/NAME")
     if source.revision is not None and not _COMMIT.fullmatch(source.revision):
         raise table.error("revision", f"is {source.revision!r}; expected a 40-digit commit or a ref such as refs/pr/1")
     if bool(source.prefixes) != (source.prefix_column is not None):
         raise table.error("prefixes", "and prefix_column come together or not at all")
-    ways = ("{lang}" in source.config) + (source.language is not None) + bool(source.prefixes)
+    ways = ("{lang}" in source.config + source.files) + (source.language is not None) + bool(source.prefixes)
     if ways != 1:
-        raise table.error("config", 'must choose the language in one way: "{lang}" in it, or language, or prefixes')
+        key = "files" if source.files else "config"
+        raise table.error(
+            key,
+            'must choose the language in one way: "{lang}" in it, or language, or prefixes',
+        )
     return source
 
 
-def _options(table: _Table, family: Family) -> dict[str, Any]:
-    if not family.heads:
-        return {}
-    options = {"head": table.choice("head", family.heads), "scale": table.take("scale", (int, float))}
-    if options["scale"] <= 0:
-        raise table.error("scale", f"is {options['scale']}; expected the highest gold score, above 0")
+def _options(table: StrictTable, family: Family) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for name, option in family.options.items():
+        if option.choices:
+            options[name] = table.choice(name, option.choices, option.default)
+            continue
+        kind: tuple[type, ...] = {"number": (int, float), "bool": (bool,)}[option.kind]
+        options[name] = table.take(name, kind) if option.default is None else table.take(name, kind, option.default)
+        if option.kind == "number" and options[name] <= 0:
+            raise table.error(name, f"is {options[name]}; expected a number above 0")
     return options
 
 
-def _about(table: _Table, family: Family) -> dict[str, Any]:
-    optional = {"paper": (str, None), "url": (str, None), "note": (str, None)}  # data of one's own may have none
+def _about(table: StrictTable, family: Family) -> dict[str, Any]:
+    # data of one's own may have none of these
+    optional = dict.fromkeys(("paper", "url", "note", "evidence"), (str, None))
     kinds: dict[str, tuple[type, Any]] = {**optional, "reference": (list, [])}
     about = {key: table.take(key, *kinds.get(key, (str,))) for key in _ABOUT}
     for index, raw in enumerate(about["reference"]):
-        entry = _Table(table.path, f"about.reference[{index}]", raw if isinstance(raw, dict) else {})
+        entry = StrictTable(table.path, f"about.reference[{index}]", raw if isinstance(raw, dict) else {})
         entry.take("model", str)
         entry.take("source", str)
         entry.choice("metric", family.metrics)
@@ -311,7 +287,7 @@ def _about(table: _Table, family: Family) -> dict[str, Any]:
     return {key: value for key, value in about.items() if value is not None}
 
 
-def _check(top: _Table, card: TaskCard) -> None:
+def _check(top: StrictTable, card: TaskCard) -> None:
     """Refuses what each key allows by itself but not together."""
     if not _GROUP.fullmatch(card.group):
         raise top.error("group", f'is {card.group!r}; expected "rows:N" or "column:NAME", or leave it out')
@@ -339,11 +315,6 @@ def _check(top: _Table, card: TaskCard) -> None:
 def _sha256(content: Mapping[str, Any]) -> str:
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _kind_names(kinds: tuple[type, ...]) -> str:
-    names = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
-    return " or ".join(dict.fromkeys(names[kind] for kind in kinds))
 
 
 def _one_line(error: Exception) -> str:

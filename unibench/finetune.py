@@ -141,7 +141,7 @@ def finetune(
             units[language] = adapter.units(card, examples, rows[language], answers)
     return Finetuned(
         units=units,
-        unit_names=adapter.unit_names,
+        unit_names=adapter.unit_names(card),
         learning_rate=chosen.learning_rate if training else None,
         precision=precision,
         trials=tuple(trials),

@@ -92,7 +92,7 @@ class Loop:
                 batch = collate(rows, chosen_B, self.device)
                 with self._autocast(precision):
                     output = self.model(batch)
-                loss = self.adapter.loss(output.float(), batch)
+                loss = self.adapter.loss(output.float(), batch) / self.adapter.weight(batch)
                 torch.autograd.backward(loss)
                 nn.utils.clip_grad_norm_(parameters, MAX_GRAD_NORM)
                 optimizer.step()

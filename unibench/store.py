@@ -33,13 +33,15 @@ Status = Literal["ok", "failed", "unavailable"]
 class Recipe:
     """How an encoder is fine-tuned. One shared default per family; every model sees the same one.
 
-    `learning_rates` is a grid: the rate with the best source-dev score is used, and recorded.
+    `learning_rates` is a grid: the rate with the best source-dev score is used, and recorded. Training stops once
+    `patience` epochs in a row did not improve on the best source-dev score; the best epoch's weights are used.
     """
 
     learning_rates: tuple[float, ...]
     epochs: int
     batch_size: int
     max_tokens: int
+    patience: int = 2
     warmup_frac: float = 0.1
     weight_decay: float = 0.01
 
@@ -48,6 +50,8 @@ class Recipe:
 class Job:
     """One fine-tuning (or none, where the card trains nothing); measured in one or many languages.
 
+    `adversarial` holds the languages that a discriminator was to confuse while the task was learned: those trained on
+    and those of which only unlabelled text was read; empty is off.
     `origin` is "data" for real data sets and "sample" for the generated one: they never meet in a table.
     """
 
@@ -60,15 +64,14 @@ class Job:
     train_limit: int | None = None
     eval_limit: int | None = None
     origin: str = "data"
+    adversarial: tuple[str, ...] = ()
 
     @property
     def setting(self) -> str:
         """The path component that holds everything but model, task, language and seed."""
-        trained = "+".join(self.train_languages) or "none"
-        if len(trained) > 24:
-            digest = hashlib.sha256(trained.encode()).hexdigest()[:8]
-            trained = f"{len(self.train_languages)}languages-{digest}"
-        parts = [self.protocol, trained]
+        parts = [self.protocol, _joined(self.train_languages) or "none"]
+        if self.adversarial:
+            parts.append(f"adversarial-{_joined(self.adversarial)}")
         if self.train_limit is not None:
             parts.append(f"train{self.train_limit}")
         if self.eval_limit is not None:
@@ -100,7 +103,10 @@ class RunRecord:
     """One model, one task, one language, one seed. Row i of `units` belongs to `example_ids[i]` and `groups[i]`.
 
     `units` is (N, K), columns named by `unit_names`; rows stand in ascending order of example id, so two records with
-    the same `example_ids_sha256` pair row by row. `parallel` says that group ids mean the same in every language.
+    the same `example_ids_sha256` pair row by row. `oracle` is what choosing by this language's own dev set would have
+    scored, beside what choosing by the training languages' did: {"learning_rate", "dev_score", "scores", "source"};
+    {} where there was nothing to choose or no such dev set. `parallel` says that group ids mean the same in every
+    language.
     """
 
     job: Job
@@ -117,7 +123,15 @@ class RunRecord:
     example_ids: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     example_ids_sha256: str = ""
+    oracle: Mapping[str, Any] = field(default_factory=dict)
     provenance: Provenance | None = None
+
+
+def _joined(languages: tuple[str, ...]) -> str:
+    words = "+".join(languages)
+    if len(words) <= 24:
+        return words
+    return f"{len(languages)}languages-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
 def slug(name: str) -> str:
@@ -199,7 +213,14 @@ def read(path: Path, *, units: bool = True) -> RunRecord:
         record = {
             **raw,
             "unit_names": tuple(raw["unit_names"]),
-            "job": Job(**{**job, "recipe": recipe, "train_languages": tuple(job["train_languages"])}),
+            "job": Job(
+                **{
+                    **job,
+                    "recipe": recipe,
+                    "train_languages": tuple(job["train_languages"]),
+                    "adversarial": tuple(job.get("adversarial", ())),
+                }
+            ),
             "provenance": Provenance(**made) if made is not None else None,
         }
         if units and units_sha256:

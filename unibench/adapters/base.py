@@ -6,7 +6,7 @@ Shapes: B rows of a batch, T tokens, D encoder width, C classes, N examples, K u
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,9 @@ INIT_STD = 0.02  # BERT's, for every head
 class Adapter(Protocol):
     """One task family. Stateless: the card travels with each call."""
 
-    unit_names: ClassVar[tuple[str, ...]]
+    def unit_names(self, card: TaskCard) -> tuple[str, ...]:
+        """Returns the names of the K columns of `units`."""
+        ...
 
     def encode(
         self, tokenizer: Any, card: TaskCard, examples: Sequence[Example], *, max_tokens: int, training: bool
@@ -41,7 +43,14 @@ class Adapter(Protocol):
         ...
 
     def loss(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """Returns the mean loss of a training batch, a scalar."""
+        """Returns the summed loss of a training batch, a scalar, over what `weight` counts.
+
+        A sum, so that a batch that does not fit in memory can be taken in parts.
+        """
+        ...
+
+    def weight(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Returns by how much `loss` is divided to be a mean (tokens, rows or pairs of the batch), a scalar."""
         ...
 
     def predict(self, output: Tensor, batch: Mapping[str, Tensor]) -> list[NDArray[Any]]:
@@ -52,6 +61,12 @@ class Adapter(Protocol):
         self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
     ) -> NDArray[np.float64]:
         """Returns (N, K), row i scoring `examples[i]`, from the `predict` arrays of all rows in the order of `rows`."""
+        ...
+
+    def outputs(
+        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+    ) -> list[Any]:
+        """Returns what was predicted for each example as plain JSON values, for people who read predictions."""
         ...
 
 

@@ -8,7 +8,7 @@ Shapes: B rows, T subwords, C tags.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +32,8 @@ class Ner:
     them: where its first subword has the most context on its poorer side.
     """
 
-    unit_names: ClassVar[tuple[str, ...]] = ("tp", "fp", "fn")
+    def unit_names(self, card: TaskCard) -> tuple[str, ...]:
+        return ("tp", "fp", "fn")
 
     def encode(
         self, tokenizer: Any, card: TaskCard, examples: Sequence[Example], *, max_tokens: int, training: bool
@@ -67,7 +68,11 @@ class Ner:
         return LinearHead(width, len(card.labels), generator)
 
     def loss(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        return nn.functional.cross_entropy(output.float().flatten(0, 1), batch["tags"].flatten(), ignore_index=IGNORED)
+        logits, tags = output.float().flatten(0, 1), batch["tags"].flatten()
+        return nn.functional.cross_entropy(logits, tags, ignore_index=IGNORED, reduction="sum")
+
+    def weight(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return (batch["tags"] != IGNORED).sum()
 
     def predict(self, output: Tensor, batch: Mapping[str, Tensor]) -> list[NDArray[Any]]:
         return list(output.float().argmax(dim=-1).cpu().numpy())
@@ -75,17 +80,28 @@ class Ner:
     def units(
         self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
     ) -> NDArray[np.float64]:
-        predicted = [["O"] * len(example.inputs["tokens"]) for example in examples]
-        for row, answer in enumerate(answers):
-            word = rows.aside["word"][rows.starts[row] : rows.starts[row + 1]]
-            at = np.flatnonzero(word >= 0)  # the answer is as long as its batch's longest row
-            tags = predicted[rows.example[row]]
-            for token, tag in zip(word[at].tolist(), answer[at].tolist(), strict=True):
-                tags[token] = card.labels[tag]
+        predicted = _tags(card, examples, rows, answers)
         return np.array(
             [span_counts(example.target, tags) for example, tags in zip(examples, predicted, strict=True)],
             dtype=np.float64,
         ).reshape(-1, 3)
+
+    def outputs(
+        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+    ) -> list[Any]:
+        return [list(tags) for tags in _tags(card, examples, rows, answers)]
+
+
+def _tags(card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]) -> list[list[str]]:
+    """The predicted tag of every token."""
+    predicted = [["O"] * len(example.inputs["tokens"]) for example in examples]
+    for row, answer in enumerate(answers):
+        word = rows.aside["word"][rows.starts[row] : rows.starts[row + 1]]
+        at = np.flatnonzero(word >= 0)  # the answer is as long as its batch's longest row
+        tags = predicted[rows.example[row]]
+        for token, tag in zip(word[at].tolist(), answer[at].tolist(), strict=True):
+            tags[token] = card.labels[tag]
+    return predicted
 
 
 def span_counts(gold: Sequence[str], predicted: Sequence[str]) -> tuple[int, int, int]:

@@ -6,7 +6,7 @@ Shapes: B rows, T tokens, D width, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +45,8 @@ class PairHead(nn.Module):
 class Nli:
     """Premise and hypothesis as one row; the longer of the two is cut first where they do not fit."""
 
-    unit_names: ClassVar[tuple[str, ...]] = ("gold_id", "pred_id")
+    def unit_names(self, card: TaskCard) -> tuple[str, ...]:
+        return ("gold_id", "pred_id")
 
     def encode(
         self, tokenizer: Any, card: TaskCard, examples: Sequence[Example], *, max_tokens: int, training: bool
@@ -66,7 +67,10 @@ class Nli:
         return PairHead(width, len(card.labels), generator)
 
     def loss(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        return nn.functional.cross_entropy(output.float(), batch["gold"])
+        return nn.functional.cross_entropy(output.float(), batch["gold"], reduction="sum")
+
+    def weight(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return torch.tensor(len(batch["gold"]))
 
     def predict(self, output: Tensor, batch: Mapping[str, Tensor]) -> list[NDArray[Any]]:
         return list(output.float().argmax(dim=-1).cpu().numpy())
@@ -78,6 +82,11 @@ class Nli:
         units[:, 0] = [example.target for example in examples]
         units[rows.example, 1] = answers
         return units
+
+    def outputs(
+        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+    ) -> list[Any]:
+        return [card.labels[int(unit[1])] for unit in self.units(card, examples, rows, answers)]
 
 
 def _gold(card: TaskCard, example: Example) -> int:

@@ -10,7 +10,7 @@ Shapes: B rows, T tokens, 2 for start and end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +31,8 @@ MAX_ANSWER_TOKENS = 30
 class Qa:
     """Question and context as one row; the question first, as in every published setup."""
 
-    unit_names: ClassVar[tuple[str, ...]] = ("exact", "f1")
+    def unit_names(self, card: TaskCard) -> tuple[str, ...]:
+        return ("exact", "f1")
 
     def encode(
         self, tokenizer: Any, card: TaskCard, examples: Sequence[Example], *, max_tokens: int, training: bool
@@ -86,7 +87,10 @@ class Qa:
         allowed_BT = batch["inside"].bool()
         allowed_BT[:, 0] = True
         logits_BT2 = output.float().masked_fill(~allowed_BT.unsqueeze(-1), -torch.inf)
-        return nn.functional.cross_entropy(logits_BT2, batch["answer"])
+        return nn.functional.cross_entropy(logits_BT2, batch["answer"], reduction="sum")
+
+    def weight(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return torch.tensor(2 * len(batch["answer"]))
 
     def predict(self, output: Tensor, batch: Mapping[str, Tensor]) -> list[NDArray[Any]]:
         scores_B, first_B, last_B = best_spans(output.float(), batch["inside"].bool())
@@ -95,20 +99,31 @@ class Qa:
     def units(
         self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
     ) -> NDArray[np.float64]:
-        best_score = np.full(len(examples), -np.inf)
-        texts = [""] * len(examples)
-        for row, (score, first, last) in enumerate(answers):
-            i = int(rows.example[row])
-            if score > best_score[i]:  # raw logits compare across windows of one question, as in run_squad.py
-                best_score[i] = score
-                begin = rows.aside["begin"][rows.starts[row] + int(first)]
-                end = rows.aside["end"][rows.starts[row] + int(last)]
-                texts[i] = examples[i].inputs["context"][begin:end].strip()
+        texts = _texts(examples, rows, answers)
         golds = [example.target["text"] for example in examples]
         return np.array(
             [(squad.exact(text, gold), squad.f1(text, gold)) for text, gold in zip(texts, golds, strict=True)],
             dtype=np.float64,
         ).reshape(-1, 2)
+
+    def outputs(
+        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+    ) -> list[Any]:
+        return _texts(examples, rows, answers)
+
+
+def _texts(examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]) -> list[str]:
+    """The best answer to each question, over all its windows."""
+    best_score = np.full(len(examples), -np.inf)
+    texts = [""] * len(examples)
+    for row, (score, first, last) in enumerate(answers):
+        i = int(rows.example[row])
+        if score > best_score[i]:  # raw logits compare across windows of one question, as in run_squad.py
+            best_score[i] = score
+            begin = rows.aside["begin"][rows.starts[row] + int(first)]
+            end = rows.aside["end"][rows.starts[row] + int(last)]
+            texts[i] = examples[i].inputs["context"][begin:end].strip()
+    return texts
 
 
 def best_spans(logits_BT2: Tensor, inside_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:

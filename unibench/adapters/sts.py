@@ -11,7 +11,7 @@ Shapes: B rows (the two sentences of a pair are rows 2i and 2i+1), T tokens, D w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +37,8 @@ class MeanPool(nn.Module):
 class Sts:
     """Two sentences, two rows, one similarity."""
 
-    unit_names: ClassVar[tuple[str, ...]] = ("gold", "predicted")
+    def unit_names(self, card: TaskCard) -> tuple[str, ...]:
+        return ("gold", "predicted")
 
     def encode(
         self, tokenizer: Any, card: TaskCard, examples: Sequence[Example], *, max_tokens: int, training: bool
@@ -63,7 +64,10 @@ class Sts:
 
     def loss(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         cosine_P = nn.functional.cosine_similarity(output[0::2], output[1::2])
-        return nn.functional.mse_loss(cosine_P, batch["gold"][0::2])
+        return nn.functional.mse_loss(cosine_P, batch["gold"][0::2], reduction="sum")
+
+    def weight(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return torch.tensor(len(batch["gold"]) // 2)
 
     def predict(self, output: Tensor, batch: Mapping[str, Tensor]) -> list[NDArray[Any]]:
         return list(nn.functional.normalize(output, dim=-1).cpu().numpy())
@@ -77,6 +81,11 @@ class Sts:
             vectors_BD = np.stack(answers).astype(np.float64)
             units[rows.example[0::2], 1] = (vectors_BD[0::2] * vectors_BD[1::2]).sum(axis=1)
         return units
+
+    def outputs(
+        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+    ) -> list[Any]:
+        return [float(unit[1]) for unit in self.units(card, examples, rows, answers)]
 
 
 def _head(card: TaskCard) -> str:
