@@ -18,17 +18,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import interleaved
 import numpy as np
 from workload import ROWS, WIDTH, ceiling, gflop_of, grouped, ours, synthetic
 
@@ -113,24 +110,17 @@ def peer(rows: list[list[int]], size: str, vocab_size: int, precision: str, *, p
     return measure
 
 
-def worker(arguments: argparse.Namespace) -> None:
-    """One side in its own process: answers each line read with one measurement."""
+def worker(arguments: argparse.Namespace) -> Callable[[], dict[str, Any]]:
+    """Returns what measures one side, in its own process."""
     import torch
 
     torch.set_num_threads(1)
     rows = json.loads((arguments.scratch / "rows.json").read_text())
     name = arguments.worker
     rows = grouped(rows) if "grouped" in name else rows
-    talk = sys.stdout
-    sys.stdout = sys.stderr  # the peer prints its statistics
     if name.startswith("unibert"):
-        _, step = ours(
-            rows,
-            arguments.scratch / f"shards-{'grouped' in name}",
-            arguments.size,
-            arguments.vocab_size,
-            arguments.precision,
-        )
+        shards = arguments.scratch / f"shards-{'grouped' in name}"
+        _, step = ours(rows, shards, arguments.size, arguments.vocab_size, arguments.precision)
 
         def measure() -> dict[str, float]:
             began, seen = time.process_time(), 0
@@ -149,11 +139,7 @@ def worker(arguments: argparse.Namespace) -> None:
             return {"rate": train(arguments.steps)}
 
         train(1)
-    for _ in sys.stdin:
-        found = measure()
-        found["ceiling"] = ceiling(arguments.precision, rows=ROWS * WIDTH)
-        found["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps(found), file=talk, flush=True)
+    return lambda: {**measure(), "ceiling": ceiling(arguments.precision, rows=ROWS * WIDTH)}
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -166,16 +152,14 @@ def compare(arguments: argparse.Namespace) -> None:
             rows = synthetic(arguments.vocab_size)
         (scratch / "rows.json").write_text(json.dumps(rows))
         sides = [side for side in SIDES if arguments.sides in ("all", side.split(", ")[1].split()[0])]
-        running = {side: start(side, scratch, arguments) for side in sides}
-        found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-        for _ in range(arguments.repeats):
-            for side, process in running.items():
-                process.stdin.write("go\n")
-                process.stdin.flush()
-                found[side].append(json.loads(process.stdout.readline()))
-        for process in running.values():
-            process.stdin.close()
-            process.wait()
+        words = ["--scratch", str(scratch)]
+        for option in ("size", "vocab_size", "steps", "precision"):
+            words += [f"--{option.replace('_', '-')}", str(getattr(arguments, option))]
+        ours_too = arguments.peer_environment == "ours"
+        environments = {side: RUNTIME for side in sides if side.startswith("unibert") or ours_too}
+        found = interleaved.measure(
+            __file__, sides, words, repeats=arguments.repeats, environments=environments, verbose=arguments.verbose
+        )
     size, vocabulary = arguments.size, arguments.vocab_size
     print(
         f"{size}, vocabulary {vocabulary:,}, {arguments.precision}, {ROWS * WIDTH:,} tokens a step, one "
@@ -197,20 +181,6 @@ def compare(arguments: argparse.Namespace) -> None:
         print(line)
 
 
-def start(side: str, scratch: Path, arguments: argparse.Namespace) -> Any:
-    """Starts a side's process."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if side.startswith("unibert") or arguments.peer_environment == "ours":
-        environment |= RUNTIME
-    command = [sys.executable, __file__, "--worker", side, "--scratch", str(scratch)]
-    for option in ("size", "vocab_size", "steps", "precision"):
-        command += [f"--{option.replace('_', '-')}", str(getattr(arguments, option))]
-    quiet = None if arguments.verbose else subprocess.DEVNULL
-    return subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=quiet, text=True
-    )
-
-
 def main() -> None:
     """Parses the command line and measures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -228,7 +198,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        worker(arguments)
+        interleaved.answer(lambda: worker(arguments))
     else:
         compare(arguments)
 

@@ -1,11 +1,17 @@
-"""NER: every token is read off at its own first subword, once, and the units sum to seqeval's score."""
+"""NER: every token is read off at its own first subword, once, and the units are seqeval's spans.
+
+Their sums against seqeval's scores: test_oracles.py.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
-from seqeval.metrics import f1_score
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 from tiny_encoders import KINDS, LINES, card_of, examples_of, tokenizer_of
 
@@ -40,15 +46,12 @@ def test_spans_are_seqevals_on_random_tags_i_without_b_included() -> None:
         assert spans(tags) == set(get_entities(list(tags)))
 
 
-def test_summed_counts_give_seqevals_corpus_f1() -> None:
-    generator = np.random.default_rng(2)
-    for _ in range(40):
-        gold = [_random_tags(generator, int(n)) for n in generator.integers(3, 15, 30)]
-        keep = 0.7
-        found = [tuple(np.where(generator.random(len(g)) < keep, g, _random_tags(generator, len(g)))) for g in gold]
-        tp, fp, fn = np.sum([span_counts(g, p) for g, p in zip(gold, found, strict=True)], axis=0)
-        expected = f1_score([list(g) for g in gold], [list(map(str, p)) for p in found])
-        assert 2 * tp / (2 * tp + fp + fn) == pytest.approx(expected, abs=1e-12)
+def test_spans_are_counted_over_all_types_and_by_type() -> None:
+    gold = ("B-PER", "I-PER", "O", "B-LOC", "B-LOC", "O")
+    #       right             wrong  wrong type     half of two
+    found = ("B-PER", "I-PER", "B-LOC", "B-PER", "I-LOC", "I-LOC")
+    assert span_counts(gold, found, ("LOC", "ORG", "PER")) == [1, 3, 2, 0, 2, 2, 0, 0, 0, 1, 1, 0]
+    assert Ner().unit_names(CARD) == ("tp", "fp", "fn", "tp:LOC", "fp:LOC", "fn:LOC", "tp:PER", "fp:PER", "fn:PER")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,7 +95,80 @@ def test_no_token_of_a_long_sentence_is_lost_or_read_twice(kind: str, max_tokens
         said = np.array([TAGS.index(example[0].target[w]) if w >= 0 else 1 for w in word])
         answers.append(np.concatenate([said, [1, 3]]))  # a batch may be wider than the row
     (units,) = Ner().units(CARD, example, rows, answers)
-    assert units.tolist() == [len(spans(example[0].target)), 0, 0]
+    assert units.tolist() == span_counts(example[0].target, example[0].target, ("LOC", "PER"))
+    assert units[1] == units[2] == 0
+    assert units[0] == len(spans(example[0].target))
+
+
+TEXT = st.text(
+    st.one_of(
+        st.sampled_from(sorted({c for line in LINES for c in line})),
+        st.sampled_from("\u0301\u200b\u200d\ufeff\u00a0\x00\u0e33🌊👩️'-#"),
+        st.characters(exclude_categories=("Cs",)),
+    ),
+    max_size=12,
+)
+TOKENS = st.lists(TEXT, min_size=1, max_size=25)
+
+
+def _pieces(kind: str, tokens: Sequence[str]) -> list[list[int]]:
+    """The subwords of every token, encoded by itself with the space that running text would put before it."""
+    backend = tokenizer_of(kind).backend_tokenizer
+    spaced = [" " + t if i and kind == "byte-level-no-prefix-space" else t for i, t in enumerate(tokens)]
+    return [backend.encode(token, add_special_tokens=False).ids for token in spaced]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(tokens=TOKENS)
+def test_any_tokens_are_aligned_by_their_first_subwords(kind: str, tokens: list[str]) -> None:
+    pieces = _pieces(kind, tokens)
+    example = examples_of([({"tokens": tuple(tokens)}, ("O",) * len(tokens))])
+    rows = Ner().encode(tokenizer_of(kind), CARD, example, max_tokens=2000, training=True)
+    expected = [i if at == 0 else -1 for i, piece in enumerate(pieces) for at in range(len(piece))]
+    if not expected:
+        assert len(rows.lengths) == 0
+        return
+    assert rows.columns["input_ids"][0][1:-1].tolist() == [id_ for piece in pieces for id_ in piece]
+    assert rows.aside["word"].tolist() == [-1, *expected, -1]
+    assert rows.counts["tokens_without_subwords"] == sum(not piece for piece in pieces)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(tokens=TOKENS, max_tokens=st.integers(5, 40))
+def test_any_token_of_a_long_sentence_is_read_off_at_its_first_subword_with_most_context(
+    kind: str, tokens: list[str], max_tokens: int
+) -> None:
+    flat = [(id_, i, at) for i, piece in enumerate(_pieces(kind, tokens)) for at, id_ in enumerate(piece)]
+    # By brute force: windows of all but the two special tokens, each as many tokens on as they do not share
+    room, step = max_tokens - 2, max_tokens - 2 - max(1, max_tokens // 4)
+    first = [0]
+    while first[-1] + room < len(flat):
+        first.append(first[-1] + step)
+    expected: dict[int, tuple[int, int]] = {}  # token -> window, position
+    for place, (_, token, at) in enumerate(flat):
+        if at == 0:
+            contexts = {}
+            for w, begin in enumerate(first):
+                end = min(begin + room, len(flat))
+                if begin <= place < end:
+                    before = place - begin if begin else len(flat)
+                    after = end - 1 - place if end < len(flat) else len(flat)
+                    contexts[w] = min(before, after)
+            w = min(contexts, key=lambda w: (-contexts[w], w))
+            expected[token] = w, 1 + place - first[w]
+    example = examples_of([({"tokens": tuple(tokens)}, ("O",) * len(tokens))])
+    rows = Ner().encode(tokenizer_of(kind), CARD, example, max_tokens=max_tokens, training=False)
+    used = sorted({w for w, _ in expected.values()})  # windows that own no token are left out
+    found = {}
+    for row, w in enumerate(used):
+        part = slice(rows.starts[row], rows.starts[row + 1])
+        ids = rows.columns["input_ids"][0][part].tolist()
+        assert ids[1:-1] == [id_ for id_, _, _ in flat[first[w] : first[w] + room]]
+        found |= {int(token): (w, at) for at, token in enumerate(rows.aside["word"][part]) if token >= 0}
+    assert len(rows.lengths) == len(used)
+    assert found == expected
 
 
 def test_windowed_subwords_are_the_ones_the_whole_sentence_has() -> None:
@@ -128,7 +204,14 @@ def test_a_token_without_subwords_is_predicted_o() -> None:
     assert rows.counts["tokens_without_subwords"] == 2
     assert rows.example.tolist() == [0]  # nothing is left of the second sentence, so no row is made of it
     answers = [np.where(rows.aside["word"] == 0, TAGS.index("B-PER"), 0)]
-    assert Ner().units(CARD, example, rows, answers).tolist() == [[0, 1, 1], [0, 0, 1]]
+    assert Ner().units(CARD, example, rows, answers)[:, :3].tolist() == [[0, 1, 1], [0, 0, 1]]
+    assert Ner().outputs(CARD, example, rows, answers) == [["B-PER", "O", "O"], ["O"]]
+
+
+def test_a_sentence_without_tags_may_be_read_but_not_trained_on() -> None:
+    example = examples_of([({"tokens": ("Anna", "bought")}, None)])
+    rows = Ner().encode(tokenizer_of("wordpiece"), CARD, example, max_tokens=32, training=False)
+    assert len(rows.lengths) == 1
 
 
 def test_the_loss_reads_labelled_subwords_only() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tiny_runs import unibench
 
 from unibench import doctor
+from unibench.cards import all_cards, card_folders
 
 
 def found(results: Path) -> dict[str, doctor.Finding]:
@@ -64,7 +65,8 @@ def test_mirrors_are_looked_into(tmp_path: Path, toys: Path, monkeypatch: pytest
     monkeypatch.setenv("UNIBENCH_DATA", str(tmp_path / "gone"))
     assert found(tmp_path)["mirror"].status == "problem"
     monkeypatch.setenv("UNIBENCH_DATA", str(toys / "hub"))
-    assert "0 of 11 tasks (none)" in found(tmp_path)["mirror"].found
+    cards = len(all_cards(card_folders()))
+    assert f"0 of {cards} tasks (none)" in found(tmp_path)["mirror"].found
     assert found(tmp_path)["mirror"].status == "problem"
     monkeypatch.setenv("UNIBENCH_CORPUS", str(tmp_path / "gone"))
     assert found(tmp_path)["text"].status == "problem"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -14,77 +13,20 @@ import pytest
 import torch
 from tiny_encoders import bert, card_of, examples_of, roberta, tokenizer_of
 from torch import nn
+from toy_tasks import NLI, TOKENIZER, TOYS, WORDS
+from toy_tasks import load as _load
+from toy_tasks import make as _make
+from toy_tasks import nli as _nli
+from toy_tasks import sts as _sts
 
+from unibench import finetune as module
 from unibench import loop
-from unibench.data import Example
 from unibench.finetune import DivergedError, finetune
 from unibench.metrics import score
 from unibench.store import Recipe
+from unibench.vocabulary import Everything
 
-PLACES = ("Lima", "Oslo", "Кыив", "東京", "Kano", "صنعاء", "Graz", "Baku")
-PEOPLE = ("Anna", "Юрий", "Chidi", "Mei", "Omar", "Priya", "Lars", "José")
-FILLER = ("river", "tree", "und", "или", "na", "blue", "seven", "the", "ya", "go")
-WORDS = (*PLACES, *PEOPLE, *FILLER)
-TOKENIZER = tokenizer_of("byte-level", tuple(" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))) * 3)
-TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
-
-
-def _load() -> tuple[Any, Any]:
-    return TOKENIZER, bert(TOKENIZER)
-
-
-def _pick(generator: np.random.Generator, words: tuple[str, ...], count: int) -> list[str]:
-    return [words[i] for i in generator.integers(0, len(words), count)]
-
-
-def _ner(generator: np.random.Generator) -> tuple[dict[str, Any], Any]:
-    tokens, tags = [], []
-    for kind in generator.integers(0, 3, generator.integers(2, 6)):
-        words, tag = ((FILLER, "O"), (PEOPLE, "PER"), (PLACES, "LOC"))[kind]
-        if tag == "O":
-            tokens += _pick(generator, words, 1)
-            tags += ["O"]
-        else:
-            tokens += _pick(generator, words[:4], 1) + _pick(generator, words[4:], 1)
-            tags += [f"B-{tag}", f"I-{tag}"]
-    return {"tokens": tuple(tokens)}, tuple(tags)
-
-
-def _nli(generator: np.random.Generator) -> tuple[dict[str, Any], Any]:
-    label = int(generator.integers(0, 3))
-    telling = (PLACES, PEOPLE, FILLER[7:])[label]
-    hypothesis = _pick(generator, telling, 3) + _pick(generator, FILLER[:7], 1)
-    return {"premise": " ".join(_pick(generator, FILLER[:7], 3)), "hypothesis": " ".join(hypothesis)}, label
-
-
-def _qa(generator: np.random.Generator) -> tuple[dict[str, Any], Any]:
-    words = _pick(generator, FILLER, int(generator.integers(4, 14)))
-    at = int(generator.integers(0, len(words)))
-    words[at] = _pick(generator, PLACES, 1)[0]
-    start = len(" ".join(words[:at])) + (at > 0)
-    return {"context": " ".join(words), "question": "the tree?"}, {"text": (words[at],), "start": (start,)}
-
-
-def _sts(generator: np.random.Generator) -> tuple[dict[str, Any], Any]:
-    shared = generator.integers(0, 5)
-    of_places = _pick(generator, PLACES, 4)
-    of_either = _pick(generator, PLACES, int(shared)) + _pick(generator, PEOPLE, 4 - int(shared))
-    return {"sentence1": " ".join(of_places), "sentence2": " ".join(of_either)}, float(shared / 4)
-
-
-def _make(row: Callable[..., Any], count: int, seed: int) -> list[Example]:
-    generator = np.random.default_rng(seed)
-    return examples_of([row(generator) for _ in range(count)])
-
-
-NLI = card_of("nli", "accuracy", ("entailment", "neutral", "contradiction"))
-TOYS = {
-    "ner": (card_of("ner", "span_f1", TAGS), _ner),
-    "nli": (NLI, _nli),
-    "qa": (card_of("qa", "exact_match"), _qa),
-    "sts": (card_of("sts", "spearman", head="bi-encoder"), _sts),
-}
-RECIPE = Recipe(learning_rates=(3e-3,), epochs=4, batch_size=16, max_tokens=48)
+RECIPE = Recipe(learning_rates=(3e-3,), epochs=4, batch_size=16, max_tokens=48, patience=4)
 TRAIN, DEV, TEST = _make(_nli, 320, 1), _make(_nli, 60, 2), _make(_nli, 90, 3)
 
 
@@ -103,8 +45,8 @@ def test_a_learnable_toy_is_learnt_in_every_language_from_one_training(family: s
     for language, examples in evals.items():
         assert found.units[language].shape == (len(examples), len(found.unit_names))
         assert found.units[language].dtype == np.float64
-        assert score(card.metric, found.units[language]) > 0.8
-        assert score(card.metric, untrained.units[language]) < 0.6
+        assert score(card.metric, found.units[language], found.unit_names) > 0.8
+        assert score(card.metric, untrained.units[language], found.unit_names) < 0.6
     (trial,) = found.trials
     assert trial.losses[-1] < 0.5 * trial.losses[0]
     assert trial.dev_score > 0.8
@@ -134,7 +76,7 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_generators_alo
 
 
 def test_the_grid_keeps_the_rate_that_dev_prefers_and_predicts_with_its_weights() -> None:
-    grid = Recipe(learning_rates=(1e-9, 3e-3, 1e-7), epochs=4, batch_size=16, max_tokens=48)
+    grid = Recipe(learning_rates=(1e-9, 3e-3, 1e-7), epochs=4, batch_size=16, max_tokens=48, patience=4)
     found = _run(grid)
     scores = [trial.dev_score for trial in found.trials]
     assert found.learning_rate == 3e-3
@@ -211,6 +153,7 @@ def test_numbers_that_are_not_finite_in_bf16_are_tried_again_in_real_fp32() -> N
     assert made[0].seen == {torch.bfloat16, torch.float32}
     assert found.trials[0].precision == found.precision == "fp32"
     assert not found.trials[0].diverged
+    assert found.notes()["trials"][0]["retried_in_fp32"]
     plain = _run(load=load, precision="fp32")
     assert made[1].seen == {torch.float32}
     assert found.units["en"].tobytes() == plain.units["en"].tobytes()
@@ -220,6 +163,7 @@ def test_numbers_that_are_not_finite_in_bf16_are_tried_again_in_real_fp32() -> N
 def test_bf16_that_stays_finite_is_used_and_learns() -> None:
     found = _run(precision="bf16")
     assert found.precision == found.trials[0].precision == "bf16"
+    assert not found.trials[0].retried_in_fp32
     assert score("accuracy", found.units["en"]) > 0.8
 
 
@@ -234,7 +178,7 @@ def test_a_prediction_that_is_not_finite_in_bf16_is_made_in_fp32() -> None:
 
 
 def test_a_rate_that_diverges_is_recorded_and_not_chosen() -> None:
-    found = _run(Recipe(learning_rates=(1e30, 3e-3), epochs=4, batch_size=16, max_tokens=48))
+    found = _run(Recipe(learning_rates=(1e30, 3e-3), epochs=4, batch_size=16, max_tokens=48, patience=4))
     assert [trial.diverged for trial in found.trials] == [True, False]
     assert math.isnan(found.trials[0].dev_score)
     assert found.learning_rate == 3e-3
@@ -278,12 +222,12 @@ def test_training_on_the_seen_vocabulary_alone_changes_nothing_else(monkeypatch:
         return TOKENIZER, kept[-1]
 
     @contextmanager
-    def everything(encoder: Any, rows: Any) -> Any:
-        yield rows
+    def everything(encoder: Any, *used: Any) -> Any:
+        yield Everything()
 
     _run(load=load)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "seen_vocabulary", everything)
+        patch.setattr(module, "seen_vocabulary", everything)
         _run(load=load)
     before = roberta(TOKENIZER).get_input_embeddings().weight
     small, whole = (encoder.state_dict() for encoder in kept)
@@ -341,8 +285,9 @@ def test_progress_reports_every_phase_to_its_end() -> None:
     told: dict[str, list[tuple[int, int]]] = {}
     _run(progress=lambda phase, done, total: told.setdefault(phase, []).append((done, total)))
     assert list(told) == ["train 0.003 fp32", "dev 0.003", "predict en"]
-    for reports in told.values():
-        assert [done for done, _ in reports] == list(range(1, reports[-1][1] + 1))
+    for phase, reports in told.items():
+        once = list(range(1, reports[-1][1] + 1))
+        assert [done for done, _ in reports] == once * (RECIPE.epochs if phase.startswith("dev") else 1)
     assert told["train 0.003 fp32"][-1] == (80, 80)
 
 

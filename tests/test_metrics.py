@@ -16,7 +16,7 @@ from seqeval.metrics import recall_score as seqeval_recall
 from seqeval.metrics.sequence_labeling import get_entities
 from sklearn.metrics import accuracy_score, f1_score
 
-from unibench import metrics
+from unibench import families, metrics, reduces
 from unibench.errors import UnknownName
 
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"]
@@ -29,11 +29,19 @@ def units_of(family: str, rng: np.random.Generator, n: int) -> np.ndarray:
         return rng.integers(0, 3, size=(n, 3)).astype(float)
     if family == "qa":
         return np.column_stack([rng.integers(0, 2, n), rng.random(n)]).astype(float)
+    if family == "qa3":
+        return np.column_stack([rng.integers(0, 2, n), rng.random(n), rng.integers(0, 2, n)]).astype(float)
     gold = rng.integers(0, 6, n) / 5
     return np.column_stack([gold, gold + rng.normal(size=n).round(1)])
 
 
-FAMILIES = [(family, name) for family, names in metrics.FAMILY_METRICS.items() for name in names]
+FAMILIES = [(family, name) for family, about in families.FAMILIES.items() for name in about.metrics]
+PARTS = [
+    ("ner", "span_f1:LOC"),
+    ("ner", "recall:LOC"),
+    ("qa3", "token_f1:answerable"),
+    ("qa3", "exact_match:unanswerable"),
+]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -98,17 +106,17 @@ def test_constant_or_nan_predictions_have_no_correlation(name: str, constant: fl
     assert math.isnan(metrics.score(name, np.column_stack([gold, np.r_[np.nan, gold[1:]]])))
 
 
-@pytest.mark.parametrize(("family", "name"), FAMILIES)
+@pytest.mark.parametrize(("family", "name"), [*FAMILIES, *PARTS])
 def test_no_examples_score_nan(family: str, name: str) -> None:
-    metric = metrics.METRICS[name]
+    metric = metrics.lookup(name)
     assert metric.name == name
     assert math.isnan(metrics.score(name, np.zeros((0, len(metric.unit_names)))))
 
 
-@pytest.mark.parametrize(("family", "name"), FAMILIES)
+@pytest.mark.parametrize(("family", "name"), [*FAMILIES, *PARTS])
 def test_weighted_totals_equal_repeating_the_rows(family: str, name: str) -> None:
     rng = np.random.default_rng(3)
-    metric = metrics.METRICS[name]
+    metric = metrics.lookup(name)
     units = units_of(family, rng, 30)
     weights = rng.integers(0, 4, size=(20, 30)).astype(float)
     if metric.reweigh is not None:
@@ -123,12 +131,12 @@ def test_weighted_midranks_equal_scipy_ranks_of_the_repeated_sample() -> None:
     rng = np.random.default_rng(4)
     values = rng.integers(0, 6, 15).astype(float)
     weights = rng.integers(0, 3, size=(10, 15))
-    found, spread = metrics.weighted_midranks(values, weights.T.astype(float))
+    found, spread = reduces.weighted_midranks(values, weights.T.astype(float))
     for row, ranks, squares in zip(weights, found.T, spread, strict=True):
         expected = scipy_stats.rankdata(np.repeat(values, row))
         assert np.repeat(ranks, row) == pytest.approx(expected)
         assert squares == pytest.approx(((expected - expected.mean()) ** 2).sum())
-    assert metrics.midranks(values) == pytest.approx(scipy_stats.rankdata(values))
+    assert reduces.midranks(values) == pytest.approx(scipy_stats.rankdata(values))
 
 
 def test_a_resample_of_one_repeated_row_has_no_correlation() -> None:
@@ -141,11 +149,11 @@ def test_a_resample_of_one_repeated_row_has_no_correlation() -> None:
     assert list(np.isnan(linear.finish(weights @ linear.features(units)))) == [True, False, True]
 
 
-@pytest.mark.parametrize(("family", "name"), FAMILIES)
+@pytest.mark.parametrize(("family", "name"), [*FAMILIES, *PARTS])
 def test_scoring_leaves_units_alone_and_preparing_leaves_the_score_alone(family: str, name: str) -> None:
     units = units_of(family, np.random.default_rng(5), 25)
     before = units.copy()
-    metric = metrics.METRICS[name]
+    metric = metrics.lookup(name)
     assert metrics.score(name, metric.prepare(units)) == pytest.approx(metrics.score(name, units), abs=1e-12)
     assert np.array_equal(units, before)
 
@@ -156,6 +164,51 @@ def test_floor_of_labels_is_that_of_always_answering_the_majority() -> None:
     # majority class: precision 3/5, recall 1, F1 3/4; the other two classes 0
     assert metrics.floor("macro_f1", units) == pytest.approx(0.25)
     assert metrics.floor("span_f1", np.ones((3, 3))) == 0.0
+
+
+def test_a_part_of_the_questions_is_scored_alone_and_undefined_where_there_is_none() -> None:
+    units = np.array([[1, 1, 1], [0, 0.5, 1], [1, 1, 0], [0, 0, 0], [0, 0, 0]], dtype=float)
+    found = metrics.scores(("exact", "f1", "answerable"), units)
+    assert found == pytest.approx(
+        {
+            "exact_match": 0.4,
+            "token_f1": 0.5,
+            "exact_match:answerable": 0.5,
+            "token_f1:answerable": 0.75,
+            "exact_match:unanswerable": 1 / 3,
+            "token_f1:unanswerable": 1 / 3,
+        }
+    )
+    found = metrics.scores(("exact", "f1", "answerable"), units[:2])
+    assert math.isnan(found["token_f1:unanswerable"])
+    assert found["token_f1:answerable"] == found["token_f1"] == 0.75
+
+
+def test_scores_are_those_that_the_columns_allow_wherever_they_stand() -> None:
+    units = np.array([[9, 1, 2, 0, 1, 1, 0], [9, 0, 1, 1, 0, 1, 1]], dtype=float)
+    found = metrics.scores(("other", "tp", "fp", "fn", "tp:PER", "fp:PER", "fn:PER"), units)
+    assert found == {
+        "span_f1": 1 / 3, "precision": 0.25, "recall": 0.5,
+        "span_f1:PER": 0.4, "precision:PER": 1 / 3, "recall:PER": 0.5,
+    }  # fmt: skip
+    assert list(metrics.scores(("exact", "f1"), units[:, :2])) == ["exact_match", "token_f1"]
+    assert metrics.scores(("tp", "fp"), units[:, :2]) == {}
+
+
+def test_units_that_are_not_the_metrics_are_refused_and_never_regrouped() -> None:
+    with pytest.raises(ValueError, match=r"span_f1 reads the units \('tp', 'fp', 'fn'\).*of shape \(4, 6\)"):
+        metrics.score("span_f1", np.zeros((4, 6)))
+    with pytest.raises(ValueError, match="give \\(N, K\\) units"):
+        metrics.score("span_f1:LOC", np.zeros((4, 3)), ("tp", "fp", "fn"))
+    units = np.array([[5.0, 1.0, 0.0, 1.0]])
+    assert metrics.score("recall", units, ("x", "tp", "fp", "fn")) == 0.5
+    assert metrics.columns("recall", ("fn", "tp", "x", "fp"), units).tolist() == [[1, 1, 5]]
+
+
+@pytest.mark.parametrize("name", ["accuracy:LOC", "token_f1:LOC", "token_f1:", "spearman:answerable", ":LOC"])
+def test_a_metric_has_only_the_parts_of_its_family(name: str) -> None:
+    with pytest.raises(UnknownName, match="no metric"):
+        metrics.lookup(name)
 
 
 def test_an_unknown_metric_is_named_with_a_suggestion() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from unibert import micro, objectives
 from unibert.batches import collate
 from unibert.errors import UserError
-from unibert.fused import cross_entropy_sum
+from unibert.fused_loss import cross_entropy_sum
 from unibert.micro import Micro
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 from dataclasses import replace
@@ -163,6 +164,8 @@ def test_every_setting_has_a_folder_of_its_own(tmp_path: Path) -> None:
         replace(JOB, eval_limit=400),
         replace(JOB, train_limit=400, eval_limit=50),
         replace(JOB, origin="sample"),
+        replace(JOB, adversarial=("en", "de")),
+        replace(JOB, adversarial=("en", "sw")),
     ]
     settings = [job.setting for job in jobs]
     assert len(set(settings)) == len(jobs)
@@ -221,3 +224,27 @@ def test_of_two_processes_that_write_one_record_exactly_one_wins(tmp_path: Path)
         written = json.loads(store.record_path(tmp_path, record.job, "en").read_text())
         assert written["job"]["seed"] == record.job.seed
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_predictions_stand_beside_their_record_and_nowhere_else(tmp_path: Path) -> None:
+    path = store.write(tmp_path, ok(), b"what was predicted")
+    found = store.read(path)
+    [stored] = path.parent.glob("*.predictions.jsonl.gz")
+    assert found.predictions == {"file": stored.name, "sha256": hashlib.sha256(b"what was predicted").hexdigest()}
+    assert stored.name.startswith("en.seed1.")
+    assert stored.read_bytes() == b"what was predicted"
+    assert [record.language for record in store.load(tmp_path)] == ["en"]
+    with pytest.raises(FileExistsError):
+        store.write(tmp_path, ok(), b"something else")
+    assert [p.read_bytes() for p in path.parent.glob("*.predictions.jsonl.gz")] == [b"what was predicted"]
+    store.write(tmp_path, failed("reason", "sw"), None)
+    assert store.read(path.parent / "sw.seed1.attempt-1.json").predictions == {}
+
+
+def test_a_record_from_before_there_were_predictions_is_read(tmp_path: Path) -> None:
+    path = store.write(tmp_path, ok())
+    raw = json.loads(path.read_text())
+    del raw["predictions"], raw["oracle"], raw["job"]["adversarial"]
+    path.write_text(json.dumps(raw))
+    found = store.read(path, units=False)
+    assert (found.predictions, found.oracle, found.job) == ({}, {}, JOB)

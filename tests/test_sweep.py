@@ -1,4 +1,4 @@
-"""What is to be done, what is left of it, and what becomes of a job that fails."""
+"""What is to be done, and what of it is left."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import tiny_runs
 from safetensors.torch import load_file, save_file
+from toy_jobs import around, forget, planned_for, run
 
-from unibench import adapters, data, jobs, models, store, sweep
-from unibench.cards import TaskCard, load_card
-from unibench.errors import DataError, StaleRecord, UserError
+from unibench import adapters, models, store, sweep
+from unibench.cards import Source, TaskCard, load_card
+from unibench.errors import StaleRecord, UserError
 from unibench.jobs import Planned, Surroundings
 from unibench.models import Encoder
 from unibench.store import EVERYTHING
@@ -133,6 +134,99 @@ def test_an_encoder_out_of_reach_is_one_line_a_task(nli: TaskCard, sts: TaskCard
     assert len(planned) == 2 + 3 + 1
 
 
+def confused(planned: Sequence[Planned]) -> list[tuple[Any, ...]]:
+    return [(p.job.train_languages, p.job.adversarial, p.languages, dict(p.without_text)) for p in planned]
+
+
+def test_an_adversary_reads_the_training_languages_and_the_text_of_the_others(nli: TaskCard) -> None:
+    everywhere = ("en", "ru", "zh")
+    options: dict[str, Any] = {"adversarial": True, "seeds": 1}
+    assert confused(plan([FIRST], [nli], availability=having(), **options)) == [(("en",), everywhere, everywhere, {})]
+    lacking = having(train=["ru", "zh"], dev=["zh"])  # a dev split will do
+    [item] = plan([FIRST], [nli], availability=lacking, **options)
+    assert confused([item]) == [(("en",), ("en", "ru"), everywhere, {"zh": "no train for zh"})]
+    assert item.job.setting == "zero-shot.en.adversarial-en+ru"
+    [narrow] = plan([FIRST], [nli], availability=having(), languages=["ru"], **options)
+    assert confused([narrow]) == [(("en",), ("en", "ru"), ("ru",), {})]
+    multilingual = plan([FIRST], [nli], availability=having(train=["ru"]), protocol="multilingual", **options)
+    assert confused(multilingual) == [(("en", "zh"), ("en", "zh", "ru"), everywhere, {})]
+    monolingual = plan([FIRST], [nli], availability=having(), protocol="monolingual", **options)
+    assert [p.job.adversarial for p in monolingual] == [("en", "ru", "zh"), ("ru", "en", "zh"), ("zh", "en", "ru")]
+    assert all(p.job.adversarial == () for p in plan([FIRST], [nli], availability=having()))
+
+
+def test_a_task_that_trains_nothing_has_no_adversary(sts: TaskCard) -> None:
+    [item] = plan([FIRST], [sts], availability=having(), adversarial=True)
+    assert (item.job.adversarial, item.languages) == ((), ("en-ru", "en-en"))
+
+
+def test_an_adversary_with_nothing_to_tell_apart_stops_when_named_and_is_a_line_under_all(nli: TaskCard) -> None:
+    lacking = having(train=["ru", "zh"], dev=["ru", "zh"])
+    reason = "a discriminator needs text in two languages, and there is only en: no train for ru"
+    with pytest.raises(UserError, match=f"task 'toy_nli' cannot be run with --adversarial: {reason}"):
+        plan([FIRST], [nli], availability=lacking, adversarial=True)
+    with pytest.raises(UserError, match="there is only en: no other language was asked for"):
+        plan([FIRST], [nli], availability=having(), languages=["en"], protocol="monolingual", adversarial=True)
+    planned = plan([FIRST, OTHER], [nli], availability=lacking, adversarial=True, named_tasks=False, seeds=1)
+    assert [(p.languages, p.missing) for p in planned] == [((), {EVERYTHING: reason})] * 2
+    plain = plan([FIRST], [nli], availability=having(), seeds=1)
+    assert planned[0].job.setting != plain[0].job.setting, "the reason must not stand beside records without one"
+
+
+def test_what_is_scored_is_neither_read_as_text_nor_an_oracle(nli: TaskCard) -> None:
+    own = Source(hub="toy/nli", config="{lang}", split="test")  # the scored split, under the name of dev
+    leaking = replace(nli, dev=(replace(nli.dev[0], language="en"), replace(own, language="ru")))
+    [item] = plan([FIRST], [leaking], availability=having(train=["ru"]), seeds=1, adversarial=True)
+    assert item.job.adversarial == ("en", "zh")
+    assert item.oracle == ("zh",)
+    # A config under another name is the same rows
+    renamed = replace(own, config="{lang}", aliases={"ru": "rus"}, language="ru")
+    other = replace(nli, eval=replace(nli.eval, config="rus"), dev=(nli.dev[0], renamed), languages=("en", "ru"))
+    assert plan([FIRST], [other], availability=having(), seeds=1)[0].oracle == ()
+
+
+def test_an_oracle_is_for_languages_not_trained_on_where_there_is_a_choice(nli: TaskCard, sts: TaskCard) -> None:
+    found = plan([FIRST], [nli, sts], availability=having(dev=["zh"]), seeds=1)
+    assert [p.oracle for p in found] == [("ru",), ()]
+    for protocol in ("monolingual", "multilingual"):
+        assert plan([FIRST], [nli], availability=having(), protocol=protocol, seeds=1)[0].oracle == ()
+    assert plan([FIRST], [nli], availability=having(), oracle=False, seeds=1)[0].oracle == ()
+
+
+def test_an_oracle_needs_rates_to_choose_from(nli: TaskCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(adapters.RECIPES, "nli", replace(adapters.RECIPES["nli"], learning_rates=(1e-4,)))
+    assert plan([FIRST], [nli], availability=having(), seeds=1)[0].oracle == ()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 40])
+def test_shares_of_a_plan_are_disjoint_and_make_up_the_whole(nli: TaskCard, sts: TaskCard, count: int) -> None:
+    planned = plan([GONE, FIRST, OTHER], [nli, sts], availability=having(eval=["ru"]), seeds=4)
+    shares = [sweep.shard(planned, f"{number}/{count}") for number in range(1, count + 1)]
+    assert sorted((p.job.task, p.job.model, p.job.seed) for share in shares for p in share) == sorted(
+        (p.job.task, p.job.model, p.job.seed) for p in planned
+    )
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert shares[0] == sweep.shard(planned, f"1/{count}")
+
+
+@pytest.mark.parametrize(
+    "spec", ["0/8", "9/8", "1/0", "a/8", "2", "2/", "/8", "-1/8", "1/-8", "1.5/8", "1/8/2", "", " 1/8"]
+)
+def test_a_share_that_makes_no_sense_is_refused(spec: str) -> None:
+    with pytest.raises(UserError, match="expected K/N with K from 1 to N, such as 2/8") as caught:
+        sweep.shard([], spec)
+    assert repr(spec) in str(caught.value)
+
+
+def test_a_folder_is_asked_once_for_each_part_of_a_language(nli: TaskCard) -> None:
+    asked: list[tuple[str, str]] = []
+    plan(
+        [FIRST, OTHER], [nli], seeds=2, adversarial=True,
+        availability=lambda card, part, code: asked.append((part, code)),  # type: ignore[func-returns-value]
+    )  # fmt: skip
+    assert len(asked) == len(set(asked))
+
+
 def test_planning_and_a_dry_run_import_no_torch(toys: Path, trained: Path, tmp_path: Path) -> None:
     code = """
 import sys
@@ -158,28 +252,6 @@ finally:
 # From here on jobs really run.
 
 
-def around(results: Path, hub: Path) -> Surroundings:
-    return Surroundings(
-        results=results, origin=data.Origin(kind="mirror", root=hub), device="cpu", precision="fp32", threads=1
-    )
-
-
-def planned_for(names: list[str], cards: list[TaskCard], here: Surroundings, **options: Any) -> list[Planned]:
-    found = lambda card, part, code: data.availability(card, part, code, here.origin)  # noqa: E731
-    return plan(models.pick(names, here.results), cards, availability=found, **{"seeds": 1, **options})
-
-
-def run(planned: Sequence[Planned], here: Surroundings) -> list[store.RunRecord]:
-    return [record for item in planned for record in jobs.execute(item, here, lambda *_: None)]
-
-
-def forget() -> None:
-    """Makes this process read data and models afresh, as another command would."""
-    jobs._LOADED.clear()
-    jobs._HASHED.clear()
-    models._hash.cache_clear()
-
-
 @pytest.fixture(scope="module")
 def ran(trained: Path, toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with one job done: `first`, toy_nli, seed 0, all languages. To be read only."""
@@ -196,25 +268,6 @@ def done(ran: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(ran, tmp_path / "results"))
 
 
-def test_a_job_leaves_one_whole_record_a_language(ran: Path, nli: TaskCard) -> None:
-    records = list(store.load(ran))
-    assert [(r.language, r.status) for r in records] == [("en", "ok"), ("ru", "ok"), ("zh", "ok")]
-    for record in records:
-        assert record.units is not None
-        assert record.units.shape == (18, 2)
-        assert record.scores["accuracy"] == pytest.approx((record.units[:, 0] == record.units[:, 1]).mean())
-        assert (record.split, record.parallel, record.metric) == ("test", True, "accuracy")
-        assert record.example_ids_sha256 == records[0].example_ids_sha256 == store.ids_sha256(record.example_ids)
-        made = record.provenance
-        assert made is not None
-        assert made.card_sha256 == nli.sha256
-        assert made.model_sha256 == models.sha256(models.pick(["first"], ran)[0])
-        assert made.extra["learning_rate"] in adapters.RECIPES["nli"].learning_rates
-        assert made.extra["objectives"] == "mlm"
-        assert set(made.extra["counts"]) == {"train", "dev", record.language}
-    assert len({r.provenance.data_sha256 for r in records if r.provenance}) == 3
-
-
 def test_nothing_is_left_after_a_run_and_only_what_is_missing_otherwise(done: Path, toys: Path, nli: TaskCard) -> None:
     here = around(done, toys / "hub")
     assert sweep.outstanding(planned_for(["first"], [nli], here), here) == []
@@ -226,13 +279,6 @@ def test_nothing_is_left_after_a_run_and_only_what_is_missing_otherwise(done: Pa
     assert again.languages == ("ru",)
     assert [r.status for r in run([again], here)] == ["ok"]
     assert sweep.outstanding(planned_for(["first"], [nli], here), here) == []
-
-
-def test_doing_a_job_that_was_done_meanwhile_changes_nothing(done: Path, toys: Path, nli: TaskCard) -> None:
-    here = around(done, toys / "hub")
-    before = {path: path.read_bytes() for path in done.glob("runs/*/*/*/*")}
-    run(planned_for(["first"], [nli], here), here)
-    assert {path: path.read_bytes() for path in done.glob("runs/*/*/*/*")} == before
 
 
 def test_a_copied_mirror_is_the_same_data(done: Path, toys: Path, tmp_path: Path, nli: TaskCard) -> None:
@@ -282,45 +328,31 @@ def test_other_data_are_stale(
     assert f"{language}.seed0.json was made by another data than today's" in message
 
 
-def test_a_failed_job_is_an_attempt_with_its_reason_and_is_tried_again(
-    results: Path, toys: Path, nli: TaskCard, sts: TaskCard
+def test_other_text_for_the_adversary_is_other_data(
+    done: Path, toys: Path, nli: TaskCard, write_mirror: Callable[..., Path]
 ) -> None:
-    forget()
-    weights = results / "models" / "first" / "model.safetensors"
-    whole = weights.read_bytes()
-    tensors = load_file(weights)
-    tensors["bert.embeddings.LayerNorm.weight"].fill_(float("nan"))
-    save_file(tensors, weights, metadata={"format": "pt"})
-    here = around(results, toys / "hub")
-    for _ in range(2):
-        left = sweep.outstanding(planned_for(["first"], [nli, sts], here), here)
-        assert len(left) == 2
-        records = run(left, here)
-        assert {r.status for r in records} == {"failed"}
-        assert records[0].reason.startswith("DivergedError: no learning rate gave a usable model")
-    folder = results / "runs" / "toy_nli" / "first" / "zero-shot.en"
-    assert sorted(p.name for p in folder.iterdir()) == sorted(
-        f"{code}.seed0.attempt-{n}.json" for code in ("en", "ru", "zh") for n in (1, 2)
-    )
-    weights.write_bytes(whole)
-    forget()
-    assert {r.status for r in run(sweep.outstanding(planned_for(["first"], [nli], here), here), here)} == {"ok"}
-    assert {(r.job.task, r.status) for r in store.load(results)} == {("toy_nli", "ok"), ("toy_sts", "failed")}
+    here = around(done, toys / "hub")
+    planned = planned_for(["first"], [nli], here, languages=["en", "ru"], adversarial=True)
+    assert {r.status for r in run(planned, here)} == {"ok"}
+    assert sweep.outstanding(planned, here) == []
+    tiny_runs.write_toys(done / "unused", write_mirror)
+    hub = write_mirror("toy/nli", {"ru/train": tiny_runs.nli_rows("ru", 25, 9)}, readme=False)
+    there = around(done, hub)
+    with pytest.raises(StaleRecord, match=r"en\.seed0\.json was made by another data than today's"):
+        sweep.outstanding(planned_for(["first"], [nli], there, languages=["en", "ru"], adversarial=True), there)
+    assert sweep.outstanding(planned_for(["first"], [nli], there, languages=["en", "ru"]), there) == [], "unread"
 
 
-def test_a_malformed_file_stops_the_command_and_stores_nothing(
-    trained: Path, tmp_path: Path, nli: TaskCard, write_mirror: Callable[..., Path]
-) -> None:
-    forget()
-    tiny_runs.write_toys(tmp_path / "unused", write_mirror)
-    hub = tmp_path / "hub"
-    [path] = (hub / "toy" / "nli" / "zh").glob("test-*.parquet")
-    path.write_bytes(path.read_bytes()[:-40])
-    here = replace(around(trained, hub), results=tmp_path / "results")
-    item = replace(planned_for(["first"], [nli], around(trained, hub))[0])
-    with pytest.raises(DataError, match=r"zh/test-.*parquet cannot be read as parquet"):
-        jobs.execute(item, here, lambda *_: None)
-    assert not (tmp_path / "results").exists()
+def test_only_what_ran_on_such_a_machine_says_how_long_it_takes(done: Path, toys: Path, nli: TaskCard) -> None:
+    here = around(done, toys / "hub")
+    planned = planned_for(["first", "scratch"], [nli], here, seeds=2)
+    [took] = sweep.done_before(planned, here)
+    stored = store.read(store.record_path(done, planned[0].job, "en"), units=False).provenance
+    assert stored is not None
+    assert (took.item, took.seconds) == (planned[0], stored.seconds)
+    assert took.train_tokens == stored.extra["counts"]["train"]["tokens"]
+    assert sweep.done_before(planned, replace(here, threads=2)) == []
+    assert sweep.done_before(planned, replace(here, device="cuda")) == []
 
 
 def test_what_was_out_of_reach_and_then_measured_is_no_longer_missing(

@@ -15,38 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unibench.errors import CardError, UnknownName, UserError
-from unibench.families import FAMILIES, Family
+from unibench.families import Family, known, lookup
+from unibench.labels import resolve
+from unibench.places import Source, read_source, read_sources
 from unibench.strict import StrictTable
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One place examples come from: one split of a Hub dataset (or of its mirror), or files of one's own.
-
-    Either `hub`, `config` and `split` are given, or `files` (a pattern below the card's folder, which may hold
-    "{lang}") and `reader`, one of `unibench.files.READERS`, whose options are in `format`; `split` then only names
-    what is scored. `columns` and `labels` replace the card's where this source has its own: `columns` maps some of
-    the family's fields, `labels` says what the numbers in the files stand for, in order.
-
-    `config` may hold "{lang}". `language` fixes the language of a source that has one; None means that the language
-    is chosen by `config`, or by `prefixes`, which keep the rows whose `prefix_column` starts with the language's own.
-    `aliases` maps a language to the name the dataset's configs give it; a mirror may use either.
-    `revision` is a 40-hex commit or a ref such as refs/convert/parquet; None means it is resolved when first used.
-    """
-
-    hub: str = ""
-    config: str = ""
-    split: str = ""
-    files: str = ""
-    reader: str = ""
-    format: Mapping[str, Any] = field(default_factory=dict)
-    columns: Mapping[str, str] = field(default_factory=dict)  # field of the family -> column
-    labels: tuple[str, ...] = ()
-    revision: str | None = None
-    language: str | None = None
-    aliases: Mapping[str, str] = field(default_factory=dict)  # language -> name in configs, e.g. {"ha": "hau"}
-    prefix_column: str | None = None  # e.g. "id" for TyDiQA
-    prefixes: Mapping[str, str] = field(default_factory=dict)  # language -> prefix, e.g. {"ar": "arabic-"}
+__all__ = ["PROTOCOLS", "Source", "TaskCard", "all_cards", "card_folders", "load_card", "pick", "pick_languages"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +63,6 @@ class TaskCard:
 PROTOCOLS = ("zero-shot", "monolingual", "multilingual", "none")
 _ABOUT = ("summary", "paper", "url", "licence", "note", "evidence", "reference")
 _GROUP = re.compile(r"|rows:[1-9][0-9]*|column:.+")
-_COMMIT = re.compile(r"[0-9a-f]{40}|refs/[\w./-]+")
 
 
 def load_card(path: Path) -> TaskCard:
@@ -102,8 +75,8 @@ def load_card(path: Path) -> TaskCard:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CardError(f"{path} is not a readable TOML file ({_one_line(error)})") from error
     top = StrictTable(path, "", raw)
-    family_name = top.choice("family", FAMILIES)
-    family = FAMILIES[family_name]
+    family_name = top.choice("family", known())
+    family = lookup(family_name)
     columns = StrictTable(path, "columns", top.take("columns", dict))
     options = StrictTable(path, "options", top.take("options", dict, {}))
     about = StrictTable(path, "about", top.take("about", dict))
@@ -123,9 +96,9 @@ def load_card(path: Path) -> TaskCard:
         group=top.take("group", str, ""),
         parallel=top.take("parallel", bool, False),
         columns={name: columns.take(name, str) for name in family.columns},
-        train=_sources(top, "train"),
-        dev=_sources(top, "dev"),
-        eval=_source(path, "eval", top.take("eval", dict)),
+        train=read_sources(top, "train", family.columns),
+        dev=read_sources(top, "dev", family.columns),
+        eval=read_source(path, "eval", top.take("eval", dict), family.columns),
         options=_options(options, family),
         about=_about(about, family),
         sha256=_sha256({key: value for key, value in raw.items() if key not in ("title", "languages", "about")}),
@@ -202,59 +175,6 @@ def _paths(folders: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def _sources(top: StrictTable, key: str) -> tuple[Source, ...]:
-    tables = top.take(key, list, [])
-    if not all(isinstance(table, dict) for table in tables):
-        raise top.error(key, f"is not a list of tables; write [[{key}]]")
-    return tuple(_source(top.path, f"{key}[{index}]", table) for index, table in enumerate(tables))
-
-
-def _source(path: Path, name: str, raw: Mapping[str, Any]) -> Source:
-    table = StrictTable(path, name, raw)
-    source = Source(
-        hub=table.take("hub", str, ""),
-        config=table.take("config", str, ""),
-        split=table.take("split", str, ""),
-        files=table.take("files", str, ""),
-        reader=table.take("reader", str, ""),
-        format=table.take("format", dict, {}),
-        columns=table.mapping("columns"),
-        labels=table.strings("labels") if "labels" in raw else (),
-        revision=table.take("revision", str, None),
-        language=table.take("language", str, None),
-        aliases=table.mapping("aliases"),
-        prefix_column=table.take("prefix_column", str, None),
-        prefixes=table.mapping("prefixes"),
-    )
-    table.finish()
-    if source.files:
-        for key in ("hub", "config", "revision", "aliases"):
-            if key in raw:
-                raise table.error(key, "is of a Hub dataset, and files of your own; give one of them")
-        if not source.reader:
-            raise table.error("reader", "is missing; expected the name of what reads these files, such as csv")
-    else:
-        for key in ("reader", "format"):
-            if key in raw:
-                raise table.error(key, "belongs to files; a Hub dataset needs none")
-        for key in ("hub", "config", "split"):
-            table.take(key, str)
-    if source.hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", source.hub):
-        raise table.error("hub", f"is {source.hub!r}; expected a Hub id, OWNER/NAME")
-    if source.revision is not None and not _COMMIT.fullmatch(source.revision):
-        raise table.error("revision", f"is {source.revision!r}; expected a 40-digit commit or a ref such as refs/pr/1")
-    if bool(source.prefixes) != (source.prefix_column is not None):
-        raise table.error("prefixes", "and prefix_column come together or not at all")
-    ways = ("{lang}" in source.config + source.files) + (source.language is not None) + bool(source.prefixes)
-    if ways != 1:
-        key = "files" if source.files else "config"
-        raise table.error(
-            key,
-            'must choose the language in one way: "{lang}" in it, or language, or prefixes',
-        )
-    return source
-
-
 def _options(table: StrictTable, family: Family) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name, option in family.options.items():
@@ -310,6 +230,20 @@ def _check(top: StrictTable, card: TaskCard) -> None:
                 raise top.error("labels", f"holds {label!r}; expected O, B-TYPE or I-TYPE")
             if label.startswith("I-") and f"B-{label[2:]}" not in card.labels:
                 raise top.error("labels", f"holds {label!r} without 'B-{label[2:]}'")
+    _check_names(top, card)
+
+
+def _check_names(top: StrictTable, card: TaskCard) -> None:
+    """Refuses names of labels that the card gives, in `label_map` or a source's `labels`, and that lead nowhere."""
+    kinds = [label[2:] or label for label in card.labels] if card.family == "ner" else card.labels
+    known = ", ".join(dict.fromkeys(kinds))
+    for name, target in card.label_map.items():
+        if target not in kinds:
+            raise top.error(f"label_map.{name}", f"is {target!r}; expected one of {known}")
+    for where, sources in (("train", card.train), ("dev", card.dev), ("eval", (card.eval,))):
+        for name in dict.fromkeys(name for source in sources for name in source.labels):
+            if resolve(name, card.family, card.labels, card.label_map) is None:
+                raise top.error(f"{where}.labels", f"holds {name!r}; expected one of {known}, or a key of label_map")
 
 
 def _sha256(content: Mapping[str, Any]) -> str:

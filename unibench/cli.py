@@ -7,16 +7,13 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from unibench import corpora, look, probes
-from unibench.options import Data, Results, TasksDir, banner, console, deliver, known_format, names
-
-if TYPE_CHECKING:
-    from unibench.jobs import Planned
+from unibench import corpora, look, probes, provisions, reports, runs
+from unibench.options import Results, banner, console, names
 
 app = typer.Typer(
     add_completion=False,
@@ -109,103 +106,12 @@ def train(
     console.print(card.split("\n# ", 1)[1].split("\n## ", 1)[0], markup=False, highlight=False)
 
 
-@app.command(
-    epilog="Example: unibench run --model all --tasks xnli_snli,wikiann --data mirror/ --train-limit 4000 --seeds 2"
-)
-def run(
-    model: Annotated[str, typer.Option(help="all, or names, folders and Hub ids joined by commas.")] = "all",
-    tasks: Annotated[str, typer.Option(help="all, or names joined by commas.")] = "all",
-    languages: Annotated[str, typer.Option(help="all, or codes joined by commas.")] = "all",
-    protocol: Annotated[
-        str | None, typer.Option(help="zero-shot, monolingual or multilingual; by default each card's own.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Fine-tunings of each model on each task.")] = 3,
-    train_languages: Annotated[
-        str | None, typer.Option(help="Languages zero-shot fine-tunes in; by default each card's own, mostly en.")
-    ] = None,
-    data: Data = None,
-    train_limit: Annotated[int | None, typer.Option(min=1, help="At most this many training examples.")] = None,
-    eval_limit: Annotated[int | None, typer.Option(min=1, help="About this many test examples, in whole groups.")] = (
-        None
-    ),
-    results: Results = Path("results"),
-    tasks_dir: TasksDir = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core on a CPU, one on a GPU.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Compute threads of each process on a CPU.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
-    retry: Annotated[bool, typer.Option("--retry", help="Also try again what was unavailable.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
-) -> None:
-    """Fine-tune and score encoders. The same command again does only what is missing."""
-    from unibench import cards, jobs, listings, models, sweep
-    from unibench import data as sources
-    from unibench.errors import UnknownName
-
-    if protocol is not None and protocol not in sweep.PROTOCOLS:
-        raise UnknownName("protocol", protocol, sweep.PROTOCOLS, "unibench")
-    picked = cards.pick(names(tasks), cards.card_folders(tasks_dir))
-    wanted = names(languages)
-    cards.pick_languages(wanted, picked)
-    encoders = models.pick(names(model), results)
-    origin = sources.origin(data, [card.eval.hub for card in picked])
-    if origin.kind == "sample":
-        banner("examples", asked=data == "sample")
-    planned = sweep.plan(
-        encoders,
-        picked,
-        availability=lambda card, part, language: sources.availability(card, part, language, origin),
-        languages=None if wanted == "all" else wanted,
-        protocol=protocol,
-        train_languages=names(train_languages or ""),
-        seeds=seeds,
-        train_limit=train_limit,
-        eval_limit=eval_limit,
-        named_tasks=tasks != "all",
-        origin="sample" if origin.kind == "sample" else "data",
-    )
-    if dry_run:
-        listings.show_plan(planned, console)
-        return
-    around = jobs.Surroundings(results=results, origin=origin, device="cpu", precision="fp32", threads=threads)
-    left = sweep.outstanding(planned, around, retry=retry)
-    count = sum(bool(item.languages) for item in planned)
-    todo = [item for item in left if item.languages]
-    console.print(f"{count} fine-tunings planned, {len(todo)} to do", highlight=False)
-    if left:
-        failures = _sweep(left, around, device=device, precision=precision, workers=workers)
-        if failures:
-            console.print(f"{failures} records failed; the same command tries them again", style="red")
-            raise typer.Exit(1)
-    console.print(f"next: unibench report --significance --results {results}", highlight=False, markup=False)
-
-
-@app.command(epilog="Example: unibench report --significance --baseline mlm-xxsmall --format markdown --out board.md")
-def report(
-    significance: Annotated[
-        bool, typer.Option("--significance", help="Show p-values, corrected over the whole family.")
-    ] = False,
-    baseline: Annotated[str | None, typer.Option(help="The model the others are compared with.")] = None,
-    tasks: Annotated[str, typer.Option(help="Show only these; no number changes.")] = "all",
-    format: Annotated[str, typer.Option(help="terminal, markdown, csv or json.")] = "terminal",
-    out: Annotated[Path | None, typer.Option(help="File to write; the terminal if left out.")] = None,
-    results: Results = Path("results"),
-) -> None:
-    """Print the leaderboard: scores, relative improvement, intervals and paired significance."""
-    from unibench import report as reports
-    from unibench import store
-
-    known_format(format, "unibench report")
-    chosen = names(tasks)
-    tables = reports.leaderboard(
-        store.load(results), baseline=baseline, tasks=() if chosen == "all" else chosen, significance=significance
-    )
-    deliver(tables, format, out, console)
-
-
 app.add_typer(look.tasks_app, name="tasks")
 app.add_typer(corpora.corpus_app, name="corpus")
+app.add_typer(provisions.data_app, name="data")
 app.command(epilog="Example: unibench models --results results")(look.models)
+app.command(epilog=runs.EXAMPLES)(runs.run)
+app.command(epilog=reports.EXAMPLES)(reports.report)
 app.command(epilog="Example: unibench probe unibert-xxsmall --data mirror/ --plot probe.png")(probes.probe)
 
 
@@ -291,26 +197,6 @@ def _corpus(spec: str, languages: str) -> Any:
     return Corpus(
         name="sample", languages=chosen, identity=text.identity(chosen), read=lambda code: iter(text.lines(code))
     )
-
-
-def _sweep(left: list[Planned], around: Any, *, device: str, precision: str, workers: int | None) -> int:
-    """Runs what is left and returns how many records failed."""
-    from dataclasses import replace
-
-    from unibench import engines
-    from unibench.display import Sweep
-    from unibert import machine
-
-    on = machine.device(device)
-    around = replace(around, device=on, precision=machine.precision(precision, on))
-    count = workers or (1 if on.startswith("cuda") else len(os.sched_getaffinity(0)))
-    engines.silence()
-    display = Sweep(console, len(left))
-    with display.shown() as progress:
-        for item, records in engines.run(left, around, workers=count, progress=progress):
-            display.done(item, records)
-    console.print(", ".join(f"{count} records {status}" for status, count in sorted(display.outcomes.items())))
-    return display.outcomes["failed"]
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ claim none of these numbers makes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from unibench import metrics, pairing, resampling, stats
 from unibench.metrics import Array
 from unibench.pairing import NAN, Cell, CellKey, Study
 
+Key = TypeVar("Key", bound=Hashable)
 Test = tuple[str, tuple[CellKey, ...]]  # a model, and the cells it is compared in
 
 TEST = "paired permutation of example groups, two-sided"
@@ -108,33 +110,59 @@ def compare(
     resamples and adding one moves no other's numbers. A cell where the baseline's score is undefined enters no mean; a
     model's own undefined score makes its means nan.
     """
-    study = pairing.plan(cells, baseline)
+    return compare_all({"": (cells, baseline)}, signature=signature, resamples=resamples)[""]
+
+
+def compare_all(
+    asked: Mapping[Key, tuple[Iterable[Cell], str | None]], *, signature: str = "", resamples: int = 10_000
+) -> dict[Key, Comparisons]:
+    """Returns what `compare` says of each of these (cells, baseline), with the p of all of them adjusted as one family.
+
+    Each `Comparisons.family` counts that whole family.
+    """
+    studies = {key: pairing.plan(cells, baseline) for key, (cells, baseline) in asked.items()}
+    scopes = {key: _scopes(study) for key, study in studies.items()}
+    families = {key: _family(study, scopes[key]) for key, study in studies.items()}
+    family = sum(map(len, families.values()))
+    swaps = stats.resamples_for(family, resamples)
+
+    found: dict[Key, list[tuple[Comparison, Test]]] = {}
+    ineligible: dict[Key, dict[CellKey, tuple[float, float]]] = {}
+    for key, study in studies.items():
+        draws = _Draws({}, {})
+        left_out = ineligible.setdefault(key, {})
+        rows = found.setdefault(key, [])
+        for cell in study.cells:
+            made = _cell_rows(study, cell, draws, left_out, signature, resamples, swaps)
+            rows += [(row, (row.model, (cell,))) for row in made]
+        for model, task in scopes[key]:
+            rows.append((_mean_row(study, model, task, draws, left_out), (model, study.entering(model, task))))
+
+    raw = {(key, test): row.p for key, rows in found.items() for row, test in rows if test in families[key]}
+    adjusted = dict(zip(raw, stats.holm(list(raw.values())), strict=True))
+    return {
+        key: Comparisons(
+            rows=tuple(replace(row, p_adjusted=adjusted.get((key, test), NAN)) for row, test in rows),
+            family=family,
+            resamples=resamples,
+            swaps=swaps,
+            ineligible=ineligible[key],
+            undefined=studies[key].undefined,
+        )
+        for key, rows in found.items()
+    }
+
+
+def _scopes(study: Study) -> list[tuple[str, str | None]]:
+    """Returns every (model, task) that has a mean, task None for the overall one."""
     models = sorted({model for at in study.points.values() for model in at})
-    scopes = [(model, task) for task in [*study.wanted, None] for model in models if study.entering(model, task)]
+    return [(model, task) for task in [*study.wanted, None] for model in models if study.entering(model, task)]
+
+
+def _family(study: Study, scopes: Iterable[tuple[str, str | None]]) -> set[Test]:
     tests: set[Test] = {(model, study.entering(model, task)) for model, task in scopes}
     tests |= {(model, (key,)) for key, at in study.points.items() for model in at}
-    family = {(model, keys) for model, keys in tests if not np.isnan(study.delta(model, keys))}
-    swaps = stats.resamples_for(len(family), resamples)
-
-    draws = _Draws({}, {})
-    ineligible: dict[CellKey, tuple[float, float]] = {}
-    rows: list[tuple[Comparison, Test]] = []
-    for key in study.cells:
-        found = _cell_rows(study, key, draws, ineligible, signature, resamples, swaps)
-        rows += [(row, (row.model, (key,))) for row in found]
-    for model, task in scopes:
-        rows.append((_mean_row(study, model, task, draws, ineligible), (model, study.entering(model, task))))
-
-    raw = {test: row.p for row, test in rows if test in family}
-    adjusted = dict(zip(raw, stats.holm(list(raw.values())), strict=True))
-    return Comparisons(
-        rows=tuple(replace(row, p_adjusted=adjusted.get(test, NAN)) for row, test in rows),
-        family=len(family),
-        resamples=resamples,
-        swaps=swaps,
-        ineligible=ineligible,
-        undefined=study.undefined,
-    )
+    return {(model, keys) for model, keys in tests if not np.isnan(study.delta(model, keys))}
 
 
 def _cell_rows(

@@ -12,15 +12,16 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 from unibench.cards import Source, TaskCard
-from unibench.errors import DataError, Unavailable
-from unibench.readers import READERS, RowError
+from unibench.errors import Unavailable
+from unibench.examples import Example, read_examples
 from unibench.sample import fingerprint as sample_fingerprint
 from unibench.sample import tasks
-from unibench.sources import Origin, Split, fingerprint, hub_reachable, locate, open_split, origin
+from unibench.sources import Origin, Split, fingerprint, hub_reachable, locate, origin
 
 __all__ = [
     "DEV_LIMIT",
@@ -31,9 +32,11 @@ __all__ = [
     "availability",
     "examples_sha256",
     "hub_reachable",
+    "language_of",
     "load",
     "origin",
     "stamp",
+    "unlabelled",
 ]
 
 Part = Literal["train", "dev", "eval"]
@@ -42,30 +45,12 @@ CARVED_FRAC = 0.1  # of train, where no dev split is published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """One item to be scored.
-
-    `inputs` and `target` by family:
-      ner  inputs {"tokens": tuple[str, ...]}              target tuple[str, ...]  IOB2 tags
-      nli  inputs {"premise": str, "hypothesis": str}      target int  index into card.labels
-      qa   inputs {"context": str, "question": str}        target {"text": tuple[str, ...], "start": tuple[int, ...]}
-      sts  inputs {"sentence1": str, "sentence2": str}     target float  0..1 (gold similarity / card.options["scale"])
-
-    A qa start counts characters of the context; -1 says that the text stands nowhere near where the data set puts it.
-    """
-
-    id: str
-    group: str
-    inputs: Mapping[str, Any]
-    target: Any
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """Examples in ascending order of id, and what happened on the way.
 
-    `notes` counts rows by what was done to them, before any limit: "unlabelled" (dropped), "iob_repaired",
-    "answer_moved", "answer_absent". `commits` gives the commit of each Hub dataset read; it is empty for a mirror.
+    `notes` counts rows by what was done to them, before any limit: "unlabelled" and "malformed" (dropped),
+    "iob_repaired", "answer_moved", "answer_absent", "unanswerable" (kept). `commits` gives the commit of each Hub
+    dataset read; it is empty for a mirror and for files of one's own.
     `parallel` says that ids and groups mean the same in every language.
     """
 
@@ -104,6 +89,43 @@ def load(card: TaskCard, part: Part, languages: Sequence[str], origin: Origin, *
     row.
     """
     assert part != "eval" or len(languages) == 1, "one language is scored at a time: ids do not name it"
+    return _load(card, part, languages, origin, limit, labelled=True)
+
+
+def unlabelled(card: TaskCard, language: str, origin: Origin, limit: int | None = None) -> Loaded:
+    """Returns examples in `language` with inputs and no target (None), for what may read a language but not its labels.
+
+    They are of the train split, without what dev is carved from it, else of the dev split; placeholders in place of
+    labels do no harm. What is scored is never among them: a split whose files the card scores, in any language, is
+    refused. Ids, groups and `limit` are as in `load`. The generated sample has such text in all its languages. Raises
+    Unavailable with every reason why there are none.
+    """
+    reasons: dict[str, None] = {}
+    parts: tuple[Part, ...] = ("train", "dev") if card.dev else ("train",)
+    for part in parts:
+        try:
+            if origin.kind != "sample":
+                _refuse_scored(card, part, language, origin)
+            elif card.train:
+                card = replace(card, train=(Source(language=language),), dev=())
+            return _load(card, part, [language], origin, limit, labelled=False)
+        except Unavailable as reason:
+            reasons[str(reason)] = None
+    raise Unavailable("; ".join(reasons))
+
+
+def language_of(example_id: str) -> str:
+    """Returns the language that an id of train or dev names, such as en of train0.en.0000017; ValueError for eval's."""
+    source, _, rest = example_id.partition(".")
+    language = rest.rpartition(".")[0]
+    if not source or not language:
+        raise ValueError(f"the example id {example_id!r} names no language; only those of train and dev do")
+    return language
+
+
+def _load(
+    card: TaskCard, part: Part, languages: Sequence[str], origin: Origin, limit: int | None, *, labelled: bool
+) -> Loaded:
     assert limit is None or limit > 0
     carve = part != "eval" and not card.dev and origin.kind != "sample"
     examples: list[Example] = []
@@ -111,10 +133,11 @@ def load(card: TaskCard, part: Part, languages: Sequence[str], origin: Origin, *
     commits: dict[str, str] = {}
     for language in dict.fromkeys(languages):
         found = _find(card, part, language, origin)
-        tables = [_read(card, source, split, language, prefix) for prefix, source, split in found]
         if origin.kind == "sample":
-            tables = [_generate(card, part, language)]
-        commits |= {split.hub: split.commit for _, _, split in found if split.commit}
+            tables = [_generate(card, part, language, labelled)]
+        else:
+            tables = [read_examples(card, *place, language, labelled=labelled) for place in found]
+        commits |= {split.hub: split.noted for _, split, _ in found if split.noted}
         for rows, groups, counted in tables:
             if carve:
                 held_out = _draw_groups(groups, max(1, min(DEV_LIMIT, math.ceil(len(groups) * CARVED_FRAC))))
@@ -142,7 +165,8 @@ def load(card: TaskCard, part: Part, languages: Sequence[str], origin: Origin, *
 def stamp(card: TaskCard, parts: Sequence[Part], languages: Sequence[str], origin: Origin) -> str:
     """Returns a fingerprint of the files behind `parts` in `languages`, without opening them.
 
-    In a mirror it covers their paths, sizes and times of change; on the Hub their commit. Raises Unavailable.
+    In a mirror, and of files of one's own, it covers their paths, sizes and times of change; on the Hub their commit.
+    Raises Unavailable.
     """
     if origin.kind == "sample":
         found = [f"{card.name} {part} {language} {sample_fingerprint()}" for part in parts for language in languages]
@@ -151,7 +175,7 @@ def stamp(card: TaskCard, parts: Sequence[Part], languages: Sequence[str], origi
         f"{part} {language} {prefix} {fingerprint(split)}"
         for part in parts
         for language in languages
-        for prefix, _, split in _find(card, part, language, origin)
+        for _, split, prefix in _find(card, part, language, origin)
     ]
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
@@ -166,8 +190,8 @@ def examples_sha256(examples: Iterable[Example]) -> str:
     return digest.hexdigest()
 
 
-def _find(card: TaskCard, part: Part, language: str, origin: Origin) -> list[tuple[str, Source, Split]]:
-    """Returns (id prefix, source, split) of all that `part` is made of in `language`; Unavailable if one is missing.
+def _find(card: TaskCard, part: Part, language: str, origin: Origin) -> list[tuple[Source, Split, str]]:
+    """Returns (source, split, id prefix) of all that `part` is made of in `language`; Unavailable if one is missing.
 
     Of the generated sample there is nothing to find: an empty list says that it has the part.
     """
@@ -178,10 +202,12 @@ def _find(card: TaskCard, part: Part, language: str, origin: Origin) -> list[tup
         name = "train"
     if part == "eval" and language not in card.languages:
         raise Unavailable(f"{card.name} has no {language}; its languages: {', '.join(card.languages)}")
-    chosen = [(index, source) for index, source in enumerate(sources) if _speaks(source, language)]
+    chosen = [(index, source) for index, source in enumerate(sources) if source.speaks(language)]
     if not chosen:
         spoken = {
-            tongue for source in sources for tongue in ([source.language] if source.language else source.prefixes)
+            tongue
+            for source in sources
+            for tongue in ([source.language] if source.language else source.languages or source.prefixes)
         }
         raise Unavailable(f"{card.name} has no {part} data for {language}, only for {', '.join(sorted(spoken))}")
     if origin.kind == "sample":
@@ -191,96 +217,46 @@ def _find(card: TaskCard, part: Part, language: str, origin: Origin) -> list[tup
         return []
     found = []
     for index, source in chosen:
-        split = locate(source, language, origin)
+        split = locate(source, language, origin, card.folder)
         if isinstance(split, str):
             raise Unavailable(split)
-        found.append(("" if part == "eval" else f"{name}{index}.{language}.", source, split))
+        found.append((source, split, "" if part == "eval" else f"{name}{index}.{language}."))
     return found
 
 
-def _generate(card: TaskCard, part: Part, language: str) -> tuple[list[Example], list[str], Counter[str]]:
+def _refuse_scored(card: TaskCard, part: Part, language: str, origin: Origin) -> None:
+    """Raises Unavailable if a file of `part` in `language` is one of those the card scores, whatever its language."""
+    scored = set[tuple[str, Path | None, str]]()
+    for spoken in card.languages:
+        split = locate(card.eval, spoken, origin, card.folder)
+        if not isinstance(split, str):
+            scored |= _identities(split)
+    for _, split, _ in _find(card, part, language, origin):
+        if _identities(split) & scored:
+            raise Unavailable(f"{split.name} is what {card.name} scores, so nothing may read it beforehand")
+
+
+def _identities(split: Split) -> set[tuple[str, Path | None, str]]:
+    if split.folder is None:
+        return {(split.hub, None, file) for file in split.files}
+    return {("", (split.folder / file).resolve(), "") for file in split.files}
+
+
+def _generate(
+    card: TaskCard, part: Part, language: str, labelled: bool
+) -> tuple[list[Example], list[str], Counter[str]]:
     """Returns the sample's examples of a part, the group of each, and nothing to count."""
     prefix = "" if part == "eval" else f"{part}0.{language}."
     examples = [
-        Example(id=f"{prefix}{number:07d}", group=f"{prefix}g{row.group + 1:06d}", inputs=row.inputs, target=row.target)
+        Example(
+            id=f"{prefix}{number:07d}",
+            group=f"{prefix}g{row.group + 1:06d}",
+            inputs=row.inputs,
+            target=row.target if labelled else None,
+        )
         for number, row in enumerate(tasks.rows(card.family, card.name, part, language, card.labels), start=1)
     ]
     return examples, [example.group for example in examples], Counter()
-
-
-def _speaks(source: Source, language: str) -> bool:
-    if source.language is not None:
-        return source.language == language
-    return not source.prefixes or language in source.prefixes
-
-
-def _read(
-    card: TaskCard, source: Source, split: Split, language: str, prefix: str
-) -> tuple[list[Example], list[str], Counter[str]]:
-    """Returns the split's labelled examples, the group of every row (labelled or not), and counts of what was done."""
-    dataset = open_split(split)
-    needed = dict.fromkeys(card.columns.values())
-    by_column = card.group.removeprefix("column:") if card.group.startswith("column:") else ""
-    per_group = int(card.group.removeprefix("rows:")) if card.group.startswith("rows:") else 0
-    for column in (*needed, by_column, source.prefix_column or ""):
-        if column and column not in dataset.column_names:
-            raise DataError(
-                f"{split.name} has no column {column!r}, which the card {card.name} names; "
-                f"it has {', '.join(dataset.column_names)}"
-            )
-    values = {column: dataset[column][:] for column in {*needed, by_column, source.prefix_column or ""} if column}
-    fields = [values[column] for column in card.columns.values()]
-    wanted = source.prefixes.get(language, "")
-    reader = READERS[card.family](card, _labels(dataset, card, split))
-    examples: list[Example] = []
-    groups: list[str] = []
-    notes: Counter[str] = Counter()
-    first_seen: dict[Any, int] = {}
-    for number, row in enumerate(zip(*fields, strict=True), start=1):
-        if wanted and not str(values[source.prefix_column or ""][number - 1]).startswith(wanted):
-            continue
-        assert number < 10**7, "ids of seven digits sort as their rows do"
-        id = f"{prefix}{number:07d}"
-        if by_column:
-            shared = values[by_column][number - 1]
-            key = tuple(shared) if isinstance(shared, list) else shared
-            group = f"{prefix}g{first_seen.setdefault(key, len(first_seen) + 1):06d}"
-        else:
-            group = f"{prefix}g{(number - 1) // per_group + 1:06d}" if per_group else id
-        groups.append(group)
-        try:
-            found = reader(row, notes)
-        except RowError as error:
-            raise DataError(
-                f"{split.name} row {number}: {error}; fetch the file again, or correct the row or the card {card.name}"
-            ) from None
-        if found is None:
-            notes["unlabelled"] += 1
-        else:
-            examples.append(Example(id=id, group=group, inputs=found[0], target=found[1]))
-    if not examples:
-        raise Unavailable(
-            f"{split.name} has no row for {language}"
-            if not groups
-            else f"{split.name}: no row for {language} is labelled: they hold placeholders; "
-            "use a copy that has the gold labels"
-        )
-    return examples, groups, notes
-
-
-def _labels(dataset: Any, card: TaskCard, split: Split) -> tuple[str, ...]:
-    """Returns the label each number in the file stands for: the file's own names where it has them, else the card's."""
-    column = card.columns.get("label") or card.columns.get("tags")
-    feature = dataset.features[column] if column else None
-    names = getattr(getattr(feature, "feature", feature), "names", None)
-    if names is None:
-        return card.labels
-    canonical = {label.lower(): label for label in card.labels}
-    if {name.lower() for name in names} != set(canonical):
-        raise DataError(
-            f"{split.name} names its labels {', '.join(names)}; the card {card.name} says {', '.join(card.labels)}"
-        )
-    return tuple(canonical[name.lower()] for name in names)
 
 
 def _draw_groups(groups: Sequence[str], limit: int) -> set[str]:

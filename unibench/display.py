@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from unibench.jobs import Planned
-from unibench.jobs import Progress as Phase
-from unibench.store import RunRecord
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Training:
@@ -66,50 +59,6 @@ class Training:
         if "disc_accuracy" in event:
             losses.append(f"D {event['disc_accuracy']:.0%} (chance {1 / self.languages:.0%})")
         return f"{' '.join(losses)} | {event['tokens_per_s']:,.0f} tokens/s"
-
-
-class Sweep:
-    """Shows a sweep: jobs done of all, time left, what the current one is doing, and each failure as it happens."""
-
-    def __init__(self, console: Console, total: int) -> None:
-        self.console = console
-        self.outcomes: Counter[str] = Counter()
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[phase]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self.task = self.bar.add_task("fine-tunings", total=total, phase="")
-
-    @contextmanager
-    def shown(self) -> Iterator[Phase]:
-        """Shows the bar for the length of a `with` block and yields what jobs report their phases to."""
-        with self.bar:
-            yield self._phase
-
-    def _phase(self, name: str, done: int, total: int) -> None:
-        self.bar.update(self.task, phase=f"{name} {done}/{total}")
-
-    def done(self, item: Planned, records: list[RunRecord]) -> None:
-        """Counts one job's records and says what went wrong with it, if anything did."""
-        job = item.job
-        self.outcomes.update(record.status for record in records)
-        for reason in dict.fromkeys(record.reason for record in records if record.status == "failed"):
-            text = f"failed: {job.task} {job.model} seed {job.seed}: {reason}"
-            self.bar.console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
-        self.bar.update(self.task, advance=1, phase=f"{job.task} {job.model} seed {job.seed}")
-        if not self.console.is_terminal and item.languages:
-            trained = "+".join(job.train_languages) or "nothing trained"
-            self.console.print(
-                f"{job.task} {job.model} seed {job.seed} ({trained}): {len(item.languages)} languages",
-                highlight=False,
-                markup=False,
-            )
 
 
 class Building:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from unibench import plugins
+from unibench.errors import UnknownName
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
@@ -57,3 +60,18 @@ FAMILIES: Mapping[str, Family] = {
         },
     ),
 }
+
+
+def lookup(name: str) -> Family:
+    """Returns the family of this name, built in or of an installed package; UnknownName where there is none."""
+    if name in FAMILIES:
+        return FAMILIES[name]
+    plugin = plugins.family(name)
+    if plugin is None:
+        raise UnknownName("task family", name, known(), "unibench")
+    return plugin.family
+
+
+def known() -> tuple[str, ...]:
+    """Returns the names of all families, the built-in ones first; imports none."""
+    return (*FAMILIES, *(name for name in plugins.family_names() if name not in FAMILIES))

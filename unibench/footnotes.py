@@ -36,14 +36,19 @@ def footer(
     if found.family:
         notes += _how_compared(found, baseline)
     if found.family and significance:
-        notes += _how_tested(found)
+        notes += how_tested(
+            found,
+            "every model but the baseline x (overall, each task, each language) stored in this setting, whatever a "
+            "view shows. Resamples are seeded from a hash of setting, task and language, so another model or task "
+            "changes no draw",
+        )
     notes.append(
         "Means run over languages, then over tasks. Intervals: 95 % percentile bootstrap over example groups, "
         f"{found.resamples:,} samples (Efron & Tibshirani 1993); parallel test sets are resampled jointly."
     )
-    notes.append(_seeds(records))
+    notes.append(seeds(records))
     if found.undefined:
-        notes.append(f"Out of every mean, the baseline's score being undefined: {_by_task(found.undefined)}.")
+        notes.append(f"Out of every mean, the baseline's score being undefined: {by_task(found.undefined)}.")
     if narrowed:
         notes.append("This view is narrowed: overall columns, means and adjusted p are those of all stored results.")
     return notes + (_descriptions(found) if significance else [])
@@ -61,27 +66,27 @@ def _how_compared(found: Comparisons, baseline: str | None) -> list[str]:
         "definition used here, not a published one.",
     ]
     if found.ineligible:
-        notes.append(f"Out of RI and ratio, the baseline being too near its floor: {_by_task(found.ineligible)}.")
+        notes.append(f"Out of RI and ratio, the baseline being too near its floor: {by_task(found.ineligible)}.")
     return notes
 
 
-def _how_tested(found: Comparisons) -> list[str]:
+def how_tested(found: Comparisons, family: str) -> list[str]:
+    """Returns what every p stands on; `family` says in words what was corrected for."""
     return [
         f"p: that of the difference Δ; {found.rows[0].test}, {found.swaps:,} permutations, (c + 1) / (n + 1) "
         "(Phipson & Smyth 2010); a group changes sides as a whole, in all seeds and parallel languages at once.",
-        f"p adjusted: Holm (1979) over a family of {found.family} test{'s' if found.family > 1 else ''}: every model "
-        "but the baseline x (overall, each task, each language) stored in this setting, whatever a view shows. "
-        "Resamples are seeded from a hash of setting, task and language, so another model or task changes no draw.",
+        f"p adjusted: Holm (1979) over a family of {found.family} test{'s' if found.family > 1 else ''}: {family}.",
         "Every p is a checkpoint claim: these trained models, on new examples. None says that one way of training is "
         "better than another; that needs several pretraining runs a side, and is withheld.",
     ]
 
 
-def _seeds(records: Iterable[RunRecord]) -> str:
-    seeds: dict[tuple[str, str, str], set[int]] = {}
+def seeds(records: Iterable[RunRecord]) -> str:
+    """Returns over how many seeds scores are means."""
+    found: dict[tuple[str, str, str], set[int]] = {}
     for record in records:
-        seeds.setdefault((record.job.task, record.language, record.job.model), set()).add(record.job.seed)
-    fewest, most = min(map(len, seeds.values())), max(map(len, seeds.values()))
+        found.setdefault((record.job.task, record.language, record.job.model), set()).add(record.job.seed)
+    fewest, most = min(map(len, found.values())), max(map(len, found.values()))
     if most == 1:
         return "One seed only: what another fine-tuning of the same model would score is unknown."
     counts = str(most) if fewest == most else f"{fewest} to {most}"
@@ -107,7 +112,8 @@ def _descriptions(found: Comparisons) -> list[str]:
     return out
 
 
-def _by_task(cells: Iterable[tuple[str, str]]) -> str:
+def by_task(cells: Iterable[tuple[str, str]]) -> str:
+    """Returns (task, language) pairs in words, gathered by task."""
     found: dict[str, list[str]] = {}
     for task, language in cells:
         found.setdefault(task, []).append(language)

@@ -1,56 +1,18 @@
-"""What exists, as tables: tasks, models, and the plan of a sweep."""
+"""Examples, findings and the plan of a sweep, as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from unibench import data, models
 from unibench.cards import TaskCard
 from unibench.data import Loaded
 from unibench.doctor import Finding
 from unibench.jobs import Planned
-
-
-def show_tasks(cards: Sequence[TaskCard], source: str | None, console: Console) -> None:
-    """Prints a line a task; with a data source also which languages can be trained in and scored from it."""
-    origin = data.origin(source) if source is not None else None
-    columns = ["task", "family", "metric", "protocol", "languages", "licence"]
-    table = _table([*columns, f"can be scored from {origin}"] if origin else columns)
-    for card in cards:
-        licence = str(card.about.get("licence", ""))
-        row = [card.name, card.family, card.metric, card.protocol, " ".join(card.languages), licence]
-        if origin:
-            ready = [code for code in card.languages if data.availability(card, "eval", code, origin) is None]
-            row.append(f"{len(ready)} of {len(card.languages)}{_untrainable(card, origin)}")
-        table.add_row(*map(Text, row))
-    console.print(table)
-
-
-def _untrainable(card: TaskCard, origin: data.Origin) -> str:
-    if not card.train:
-        return ""
-    reasons = [data.availability(card, "train", code, origin) for code in ("en", *card.languages)]
-    return "" if None in reasons else f"; {reasons[0]}"
-
-
-def show_models(results: Path, console: Console) -> None:
-    """Prints a line a model: what it is, how large, and why it cannot be used here, if so."""
-    table = _table(["model", "kind", "size", "objectives", "parameters", "without embeddings", "here"])
-    known = models.available(results)
-    teachers = [encoder for encoder in models.teachers(results) if encoder not in known]
-    for encoder in [*known, *teachers]:
-        about = encoder.about
-        counts = [f"{about[k]:,}" if k in about else "" for k in ("parameters", "parameters_without_embeddings")]
-        size = str(about.get("size", about.get("note", "")))
-        row = [encoder.name, encoder.kind, size, str(about.get("objectives", "")), *counts, encoder.reason or "yes"]
-        table.add_row(*map(Text, row))
-    console.print(table)
 
 
 def show_examples(card: TaskCard, loaded: Loaded, count: int, console: Console) -> None:
@@ -103,23 +65,40 @@ def show_findings(findings: Sequence[Finding], console: Console) -> None:
 
 def show_plan(planned: Sequence[Planned], console: Console) -> None:
     """Prints what a sweep would do, a line for each task, model and training, seeds gathered."""
-    table = _table(["task", "model", "protocol", "trained on", "seeds", "scored in", "not available"])
+    confusing = any(item.job.adversarial for item in planned)
+    columns = ["task", "model", "protocol", "trained on", *(["adversary over"] if confusing else [])]
+    table = _table([*columns, "seeds", "scored in", "oracle for", "not available"])
     seeds: dict[tuple[str, str, tuple[str, ...]], list[Planned]] = {}
     for item in planned:
         seeds.setdefault((item.job.task, item.job.model, item.job.train_languages), []).append(item)
     for (task, model, trained), items in seeds.items():
         first = items[0]
-        missing = "; ".join(f"{n} × {reason}" if n > 1 else reason for reason, n in _counted(first).items())
-        row = [task, model, first.job.protocol, " ".join(trained), " ".join(str(i.job.seed) for i in items)]
-        table.add_row(*map(Text, [*row, " ".join(first.languages), missing]))
+        missing = "; ".join(f"{n} × {reason}" if n > 1 else reason for reason, n in _counted(first.missing).items())
+        row = [task, model, first.job.protocol, " ".join(trained)]
+        if confusing:
+            row.append(" ".join(first.job.adversarial))
+        row += [" ".join(str(i.job.seed) for i in items), " ".join(first.languages)]
+        table.add_row(*map(Text, [*row, " ".join(first.oracle if first.languages else ()), missing]))
     console.print(table)
     jobs = [item for item in planned if item.languages]
+    show_without_text(jobs, console)
     console.print(f"{len(jobs)} fine-tunings, {sum(len(i.languages) for i in jobs)} records", highlight=False)
 
 
-def _counted(item: Planned) -> dict[str, int]:
+def show_without_text(planned: Sequence[Planned], console: Console) -> None:
+    """Prints, once a task, which languages an adversary does without and why."""
+    said = set()
+    for item in planned:
+        reasons = "; ".join(_counted(item.without_text))
+        text = f"{item.job.task}: no unlabelled text in {' '.join(item.without_text)} for the adversary: {reasons}"
+        if item.without_text and text not in said:
+            said.add(text)
+            console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def _counted(reasons: Mapping[str, str]) -> dict[str, int]:
     kinds: dict[str, int] = {}
-    for code, reason in item.missing.items():
+    for code, reason in reasons.items():
         general = reason.replace(f" {code} ", " … ").replace(f"'{code}'", "'…'").replace(f"/{code} ", "/… ")
         kinds[general] = kinds.get(general, 0) + 1
     return kinds

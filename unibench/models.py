@@ -6,33 +6,31 @@ Listing and planning import no torch; `load` does, in whatever process fine-tune
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from unibench.catalogue import CATALOGUE
 from unibench.errors import Unavailable, UnknownName, UserError
 from unibench.sources import hub_reachable
+from unibench.weights import shape
 from unibert.config import PRESETS
-from unibert.errors import UserError as TrainingError
 from unibert.manifest import exported, model_sha256, read_manifest
 
-# Hub ids as their authors publish them; layers, width and parameters in millions as their model cards state.
-CATALOGUE: dict[str, tuple[str, str]] = {
-    "mbert": ("google-bert/bert-base-multilingual-cased", "12 layers, 104 languages, Apache-2.0"),
-    "distilmbert": ("distilbert/distilbert-base-multilingual-cased", "6 layers, 104 languages, Apache-2.0"),
-    "xlm-r-base": ("FacebookAI/xlm-roberta-base", "12 layers, 100 languages, MIT"),
-    "mminilm-l12": ("microsoft/Multilingual-MiniLM-L12-H384", "12 layers of width 384, 100 languages, MIT"),
-}
 # Weights as safetensors only, and whatever a fast tokenizer is made from.
 HUB_FILES = [
     "config.json",
-    "*.safetensors",
+    "model*.safetensors",
+    "model.safetensors.index.json",
     "tokenizer*",
     "vocab.txt",
-    "sentencepiece.bpe.model",
+    "merges.txt",
+    "*.model",
     "special_tokens_map.json",
+    "added_tokens.json",
 ]
 FLOOR = "scratch"
 FLOOR_SIZE = "xxsmall"
@@ -44,32 +42,34 @@ class Encoder:
     """One encoder: where it is and what is known of it. `reason` says why it cannot be loaded here, "" if it can.
 
     `folder` holds weights and tokenizer ("trained", "path"), the tokenizer alone ("scratch"), or is None until a Hub
-    model has been fetched. `about` travels into every record's provenance.
+    model has been fetched, at `revision` or else as it is now. `about` travels into every record's provenance; it holds
+    layers, width, vocabulary, parameters and parameters_without_embeddings where they are known.
     """
 
     name: str
     kind: Kind
     folder: Path | None = None
     hub: str = ""
+    revision: str | None = None
     reason: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def available(results: Path) -> list[Encoder]:
     """Returns what `--model all` means: encoders trained here (no teachers), the floor, the catalogue."""
-    trained = [_trained(results, name, manifest) for name, manifest in exported(results)]
+    trained = [_trained(results / "models" / name, manifest) for name, manifest in exported(results)]
     catalogue = [_catalogued(name) for name in CATALOGUE]
     return [encoder for encoder in trained if encoder.kind == "trained"] + [_scratch(FLOOR, results)] + catalogue
 
 
 def teachers(results: Path) -> list[Encoder]:
     """Returns the encoders trained here to teach others; they are benchmarked only when named."""
-    trained = [_trained(results, name, manifest) for name, manifest in exported(results)]
+    trained = [_trained(results / "models" / name, manifest) for name, manifest in exported(results)]
     return [encoder for encoder in trained if encoder.kind == "teacher"]
 
 
 def pick(names: Literal["all"] | Sequence[str], results: Path) -> list[Encoder]:
-    """Returns the encoders named: trained here, `scratch[:SIZE]`, of the catalogue, a folder, or a Hub id OWNER/NAME.
+    """Returns the encoders named: trained here, `scratch[:SIZE]`, of the catalogue, a folder, or OWNER/NAME[@REVISION].
 
     Raises UnknownName for a name that is none of these, UserError for a named one that cannot be loaded here; under
     "all" such an encoder is returned with its reason.
@@ -86,6 +86,11 @@ def pick(names: Literal["all"] | Sequence[str], results: Path) -> list[Encoder]:
             raise UserError(f"two models are called {encoder.name!r}: {before} and {encoder.folder}; rename a folder")
         found[encoder.name] = encoder
     return list(found.values())
+
+
+def find(name: str, results: Path) -> Encoder:
+    """Returns the encoder of one name, as in `pick`, whether or not it can be loaded here. Raises UnknownName."""
+    return _named(name, results)
 
 
 def sha256(encoder: Encoder) -> str:
@@ -107,31 +112,66 @@ def fetch(encoder: Encoder) -> Encoder:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        folder = snapshot_download(encoder.hub, allow_patterns=HUB_FILES, local_files_only=not hub_reachable())
+        found = snapshot_download(
+            encoder.hub,
+            revision=encoder.revision,
+            allow_patterns=HUB_FILES,
+            local_files_only=not hub_reachable(),
+        )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise Unavailable(f"{encoder.hub} could not be fetched ({str(error).splitlines()[0]})") from None
-    if not list(Path(folder).glob("*.safetensors")):
-        raise Unavailable(f"{encoder.hub} has no safetensors weights, and other formats are not opened")
-    return replace(encoder, folder=Path(folder))
+    folder = Path(found)
+    if not _has_weights(folder):
+        raise Unavailable(
+            f"{encoder.hub} has no safetensors weights, and other formats are not opened; name a revision that has "
+            f"them, such as {encoder.hub}@refs/pr/1 where the Hub's converter made one, or "
+            f"{_conversion(encoder.hub, encoder.hub.partition('/')[2])}"
+        )
+    return replace(encoder, folder=folder, about={**encoder.about, **_of_snapshot(folder)})
+
+
+def downloaded(encoder: Encoder) -> Encoder:
+    """Returns the encoder with its folder if all of it is on this machine, else as it is; never asks the Hub."""
+    if encoder.folder is not None:
+        return encoder
+    folder = _in_cache(encoder.hub, encoder.revision)
+    return encoder if folder is None else replace(encoder, folder=folder)
 
 
 def load(encoder: Encoder) -> tuple[Any, Any]:
-    """Returns (fast tokenizer, encoder module), freshly loaded. Raises Unavailable where the files are not usable."""
+    """Returns (fast tokenizer, encoder module), freshly loaded. Raises Unavailable where the files are not usable.
+
+    On a CPU the encoder takes the fused pass. The global generators are left alone, and no weight but a pooler's, which
+    is not used, may be missing: transformers would draw it at random.
+    """
+    import torch
     from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
+
+    from unibert.fused_encoder import speed_up
 
     here = fetch(encoder)
     assert here.folder is not None
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(here.folder), trust_remote_code=False, use_fast=True)
         if encoder.kind == "scratch":
-            return tokenizer, _untrained(str(encoder.about["size"]), len(tokenizer))
-        model = AutoModel.from_pretrained(
-            str(here.folder), trust_remote_code=False, use_safetensors=True, local_files_only=True
-        )
-    except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
+            return tokenizer, speed_up(_untrained(str(encoder.about["size"]), len(tokenizer)))
+        with torch.random.fork_rng(devices=[]):
+            model, found = AutoModel.from_pretrained(
+                str(here.folder),
+                trust_remote_code=False,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         raise Unavailable(f"{here.folder} cannot be opened ({str(error).splitlines()[0]})") from None
-    return tokenizer, model
+    if model.config.is_encoder_decoder:
+        raise Unavailable(f"{here.folder} is a {type(model).__name__}, which has a decoder; only encoders are measured")
+    missing = sorted(name for name in found["missing_keys"] if "pooler." not in name)
+    if missing:
+        raise Unavailable(f"{here.folder} lacks {len(missing)} weights of its encoder, {missing[0]!r} for one")
+    return tokenizer, speed_up(model)
 
 
 def _untrained(size: str, vocab_size: int) -> Any:
@@ -150,36 +190,81 @@ def _named(name: str, results: Path) -> Encoder:
         return _catalogued(name)
     trained = dict(exported(results))
     if name in trained:
-        return _trained(results, name, trained[name])
+        return _trained(results / "models" / name, trained[name])
     folder = Path(name).expanduser().resolve()
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise UserError(f"{folder} holds no config.json; --model takes a folder that save_pretrained wrote")
-        try:
-            model_sha256(folder)
-        except TrainingError as error:
-            raise UserError(str(error)) from None
-        manifest = read_manifest(folder)
-        if manifest is not None:
-            return replace(_trained(results, name, manifest), name=folder.name, kind="path", folder=folder)
-        return Encoder(name=folder.name, kind="path", folder=folder)
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return Encoder(name=name, kind="catalogue", hub=name, reason=_not_here(name))
+        return _local(folder)
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(@\S+)?", name):
+        hub, _, revision = name.partition("@")
+        return _on_hub(name, hub, revision or None, {})
     known = [*trained, FLOOR, *(f"{FLOOR}:{size}" for size in PRESETS), *CATALOGUE]
     raise UnknownName("model", name, known, f"{results / 'models'} or the catalogue")
 
 
-def _trained(results: Path, name: str, manifest: Mapping[str, Any]) -> Encoder:
+def _trained(folder: Path, manifest: Mapping[str, Any]) -> Encoder:
     keys = ("size", "objectives", "parameters", "parameters_without_embeddings", "tokens", "seconds", "languages")
-    about = {key: manifest[key] for key in keys}
-    about["corpus"] = manifest["corpus"]
+    about = {**shape(folder), **{key: manifest[key] for key in keys}, "corpus": manifest["corpus"]}
     kind: Kind = "teacher" if manifest["is_teacher"] else "trained"
-    return Encoder(name=name, kind=kind, folder=results / "models" / name, about=about)
+    return Encoder(name=folder.name, kind=kind, folder=folder, about=about)
+
+
+def _local(folder: Path) -> Encoder:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} holds no config.json; --model takes a folder that save_pretrained wrote")
+    if not _has_weights(folder):
+        raise UserError(
+            f"{folder} holds no .safetensors weights, and other formats are not opened; "
+            f"{_conversion(str(folder), f'{folder.name}-safetensors')}"
+        )
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        return replace(_trained(folder, manifest), kind="path")
+    return Encoder(name=folder.name, kind="path", folder=folder, about=shape(folder))
 
 
 def _catalogued(name: str) -> Encoder:
-    hub, words = CATALOGUE[name]
-    return Encoder(name=name, kind="catalogue", hub=hub, about={"note": words}, reason=_not_here(hub))
+    entry = CATALOGUE[name]
+    keys = ("layers", "width", "vocabulary", "parameters", "parameters_without_embeddings", "licence", "note")
+    return _on_hub(name, entry.hub, entry.revision, {key: getattr(entry, key) for key in keys if getattr(entry, key)})
+
+
+def _on_hub(name: str, hub: str, revision: str | None, about: Mapping[str, Any]) -> Encoder:
+    cached = _in_cache(hub, revision)
+    reason = ""
+    if cached is None and not hub_reachable():
+        reason = f"{hub} is not in the Hugging Face cache and the Hub cannot be reached"
+    known = {**about, **(_of_snapshot(cached) if cached else {})}
+    return Encoder(name=name, kind="catalogue", hub=hub, revision=revision, reason=reason, about=known)
+
+
+def _in_cache(hub: str, revision: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(hub, "config.json", revision=revision)
+    except HFValidationError:
+        return None
+    folder = Path(found).parent if isinstance(found, str) else None
+    return folder if folder is not None and _has_weights(folder) else None
+
+
+def _of_snapshot(folder: Path) -> dict[str, Any]:
+    return {**shape(folder), "revision": folder.name}  # the cache names a snapshot's folder after its commit
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors"))
+
+
+def _conversion(source: str, target: str) -> str:
+    """Says how to make a folder that can be opened; from_pretrained reads other formats without running what is in
+    them."""
+    return (
+        'convert it once: python -c "from transformers import AutoModel, AutoTokenizer; '
+        f"AutoModel.from_pretrained({source!r}).save_pretrained({target!r}); "
+        f'AutoTokenizer.from_pretrained({source!r}).save_pretrained({target!r})" and give --model {target}'
+    )
 
 
 def _scratch(name: str, results: Path) -> Encoder:
@@ -191,16 +276,23 @@ def _scratch(name: str, results: Path) -> Encoder:
     about = {"size": size, "objectives": "none"}
     if not trained:
         return Encoder(name=name, kind="scratch", about=about, reason="no vocabulary yet; run `unibench train` first")
-    return Encoder(name=name, kind="scratch", folder=results / "models" / trained[0][0], about=about)
+    folder = results / "models" / trained[0][0]
+    vocabulary = shape(folder).get("vocabulary", 0)
+    return Encoder(name=name, kind="scratch", folder=folder, about={**about, **_untrained_shape(size, vocabulary)})
 
 
-def _not_here(hub: str) -> str:
-    """Returns "" when a Hub model is cached or the Hub answers, else why it cannot be had."""
-    from huggingface_hub import try_to_load_from_cache
-
-    if isinstance(try_to_load_from_cache(hub, "config.json"), str) or hub_reachable():
-        return ""
-    return f"{hub} is not in the Hugging Face cache and the Hub cannot be reached"
+def _untrained_shape(size: str, vocabulary: int) -> dict[str, int]:
+    """What `weights.shape` would say of `_untrained`: a BERT with one token type and a feed-forward of four widths."""
+    preset = PRESETS[size]
+    width = preset.width
+    layers = preset.layers * (12 * width**2 + 13 * width)  # matrices; biases and the scales of two norms
+    return {
+        "layers": preset.layers,
+        "width": width,
+        "vocabulary": vocabulary,
+        "parameters": (vocabulary + preset.positions + 3) * width + layers,  # 3: the token type, a norm's two vectors
+        "parameters_without_embeddings": layers,
+    }
 
 
 @lru_cache(maxsize=64)

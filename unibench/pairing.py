@@ -6,7 +6,7 @@ Legend: `N` examples, `K` units an example.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,7 +24,8 @@ class Cell:
     """One task in one language: every model's units, seed by seed, on the same rows.
 
     `units[model][seed]` is (N, K); row i belongs to `groups[i]`. `parallel` says that group ids mean the same in all
-    languages of the task, which are then resampled jointly.
+    languages of the task, which are then resampled jointly. `floors` says what chance scores for a system whose
+    untrained counterpart is not among `units`.
     """
 
     task: str
@@ -33,6 +34,7 @@ class Cell:
     groups: tuple[str, ...]
     parallel: bool
     units: Mapping[str, Mapping[int, Array]]
+    floors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +119,7 @@ def chance(cell: Cell, points: Mapping[str, Point], model: str) -> float:
     """
     units = next(iter(next(iter(cell.units.values())).values()))
     by_labels = metrics.floor(cell.metric, units)
-    untrained = points[SCRATCH].score if SCRATCH in points and model != SCRATCH else 0.0
+    untrained = points[SCRATCH].score if SCRATCH in points and model != SCRATCH else cell.floors.get(model, 0.0)
     if metrics.lookup(cell.metric).unit_names == metrics.NLI_UNITS or np.isnan(untrained):
         return by_labels
     return max(0.0, untrained)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
-from unibench import metrics, tables
+from unibench import details, tables
+from unibench.cells import cells
 from unibench.compare import Comparison, compare
-from unibench.errors import DataError, StaleRecord, UnknownName, UserError
+from unibench.errors import UnknownName, UserError
 from unibench.footnotes import footer
-from unibench.metrics import Array
-from unibench.pairing import SCRATCH, Cell
-from unibench.settings import by_setting, file_of, refuse_mixtures
+from unibench.pairing import SCRATCH
+from unibench.settings import by_setting, refuse_mixtures
 from unibench.store import RunRecord
 from unibench.tables import Column, Entry, Table
 
@@ -61,25 +59,30 @@ def leaderboard(
         refuse_mixtures(ok)
         # one asked for may be missing from this setting: the footer says so, another isn't put in its place
         name, why = (baseline, "as asked") if baseline else choose_baseline(group)
-        found = compare(_cells(ok), baseline=name, signature=setting, resamples=resamples)
+        found = compare(cells(ok), baseline=name, signature=setting, resamples=resamples)
         shown = [t for t in sorted({r.job.task for r in ok}) if not tasks or t in tasks]
         seen = set(models or {r.job.model for r in group}) | ({name} if name else set())
         if shown:
             table = tables.leaderboard_table(found, f"Leaderboard: {setting}", shown, seen)
             narrowed = bool(tasks or languages or models)
             notes = footer(found, ok, name, why, narrowed=narrowed, significance=significance)
-            out.append(_with_notes(table, notes))
+            out.append(tables.with_notes(table, notes))
         for task in shown:
-            split = "/".join(sorted({r.split for r in ok if r.job.task == task and r.split}))
-            title = f"{task}: {setting}" + (f", {split} split" if split else "")
-            out.append(tables.task_table(found, title, task, seen, set(languages) or None))
+            mine = [r for r in ok if r.job.task == task]
+            split = "/".join(sorted({r.split for r in mine if r.split}))
+            rest = f": {setting}" + (f", {split} split" if split else "")
+            oracle = details.oracle(mine)
+            table = tables.task_table(found, task + rest, task, seen, set(languages) or None, oracle)
+            out.append(tables.with_notes(table, details.notes([r for r in mine if r.job.model in seen])))
+            parts = details.parts_table(mine, f"{task} {{by}}{rest}", seen)
+            out += [parts] if parts else []
         gaps = [r for r in group if r.status != "ok" and (not tasks or r.job.task in tasks)]
         gaps = [r for r in gaps if r.job.model in seen and (not languages or r.language in languages)]
         missing = tables.gaps_table(gaps, f"Missing: {setting}")
         if missing:
             note = () if ok else ("Nothing in this setting succeeded, so there is nothing to compare.",)
-            out.append(_with_notes(missing, note))
-    return out if significance else [_without_p(table) for table in out]
+            out.append(tables.with_notes(missing, note))
+    return out if significance else [tables.without_p(table) for table in out]
 
 
 def choose_baseline(records: Iterable[RunRecord], wanted: str | None = None) -> tuple[str | None, str]:
@@ -95,11 +98,11 @@ def choose_baseline(records: Iterable[RunRecord], wanted: str | None = None) -> 
         if wanted not in names:
             raise UnknownName("model", wanted, names, "the results")
         return wanted, "as asked"
-    cells: dict[str, int] = {}
+    count: dict[str, int] = {}
     made: dict[str, tuple[str, str]] = {}
     for record in records:
         if record.status == "ok":
-            cells[record.job.model] = cells.get(record.job.model, 0) + 1
+            count[record.job.model] = count.get(record.job.model, 0) + 1
             extra = record.provenance.extra if record.provenance is not None else {}
             if extra.get("size") and extra.get("objectives", "none") != "none":  # "none" is an untrained encoder
                 made[record.job.model] = (str(extra["size"]), str(extra["objectives"]))
@@ -109,48 +112,9 @@ def choose_baseline(records: Iterable[RunRecord], wanted: str | None = None) -> 
         if what == "mlm" and any(s == size and objectives != "mlm" for s, objectives in made.values())
     }
     if siblings:
-        model = min(siblings, key=lambda m: (-cells[m], m))
+        model = min(siblings, key=lambda m: (-count[m], m))
         return model, f"same size ({siblings[model]}) as a model trained here, masked language modelling alone"
     for model in BASELINE_ORDER:
-        if model in cells:
+        if model in count:
             return model, "the first available of " + ", ".join(BASELINE_ORDER)
     return None, "none of " + ", ".join(BASELINE_ORDER) + " has scores; name one with --baseline"
-
-
-def _cells(records: Iterable[RunRecord]) -> list[Cell]:
-    units: dict[tuple[str, str], dict[str, dict[int, Array]]] = {}
-    sample: dict[tuple[str, str], RunRecord] = {}
-    for record in records:
-        key = (record.job.task, record.language)
-        before = sample.setdefault(key, record)
-        if record.groups != before.groups or record.metric != before.metric:
-            raise StaleRecord(f"{file_of(record)} and {file_of(before)} differ in their groups or metric; run again")
-        units.setdefault(key, {}).setdefault(record.job.model, {})[record.job.seed] = _columns(record)
-    return [
-        Cell(task=task, language=language, metric=sample[task, language].metric, groups=sample[task, language].groups,
-             parallel=sample[task, language].parallel, units=units[task, language])
-        for task, language in units
-    ]  # fmt: skip
-
-
-def _columns(record: RunRecord) -> Array:
-    names = metrics.lookup(record.metric).unit_names
-    if record.units is None:
-        raise ValueError(f"{file_of(record)} came without its units; load it with units=True")
-    if not set(names) <= set(record.unit_names):
-        raise DataError(f"{file_of(record)} has units {record.unit_names}; {record.metric} needs {names}; run again")
-    return np.asarray(record.units, dtype=np.float64)[:, [record.unit_names.index(name) for name in names]]
-
-
-def _without_p(table: Table) -> Table:
-    kept = [index for index, column in enumerate(table.columns) if column.kind != "p"]
-    return Table(
-        title=table.title,
-        columns=tuple(table.columns[index] for index in kept),
-        rows=tuple(tuple(row[index] for index in kept) for row in table.rows),
-        footnotes=table.footnotes,
-    )
-
-
-def _with_notes(table: Table, notes: Iterable[str]) -> Table:
-    return Table(title=table.title, columns=table.columns, rows=table.rows, footnotes=(*table.footnotes, *notes))

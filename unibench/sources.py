@@ -1,11 +1,12 @@
-"""Where data come from: the Hub, a mirror of it in a folder, or the generated sample. One path serves the first two.
+"""Where data come from: the Hub, a mirror of it in a folder, files of one's own, or the generated sample.
 
-Both are a list of files at one commit and a README that says which of them make up a config and a split. The files
-of one split are opened by `datasets` from disk, after a download in the Hub's case. So no loading script ever runs,
-a commit is exact, the Hub's own conversions (refs/convert/parquet, which have no README) load too, and a machine that
-is offline reads what an earlier download left in the Hub cache. `datasets.load_dataset(NAME)` gives none of that: on
-any failure it silently falls back to the latest cached copy, whatever revision was asked for, and it keys a folder's
-cache by name, so an edited mirror would be served as it was before.
+One path serves the first two. Both are a list of files at one commit and a README that says which of them make up a
+config and a split. The files of one split are opened from disk by `datasets`, or by the reader that the card names,
+after a download in the Hub's case. So no loading script ever runs, a commit is exact, the Hub's own conversions
+(refs/convert/parquet, which have no README) load too, and a machine that is offline reads what an earlier download left
+in the Hub cache. `datasets.load_dataset(NAME)` gives none of that: on any failure it silently falls back to the latest
+cached copy, whatever revision was asked for, and it keys a folder's cache by name, so an edited mirror would be served
+as it was before.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from unibench import files
 from unibench.cards import Source
 from unibench.errors import DataError, Unavailable, UserError
+from unibench.files import Sheet
+from unibench.layout import Configs, commit, patterns_without_readme, read_folder, readme_configs
 from unibert.hub import hub_reachable as hub_reachable  # the data room's own word for it
 
 # File name endings and the `datasets` builder that reads them.
@@ -33,7 +37,6 @@ BUILDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ".csv": ("csv", {}),
     ".tsv": ("csv", {"sep": "\t"}),
 }
-_Configs = Mapping[str, Mapping[str, tuple[str, ...]]]  # config -> split -> patterns of paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,18 +56,22 @@ class Origin:
 class Split:
     """The files of one split of one dataset. `folder` None: still to be fetched from the Hub at `commit`."""
 
-    hub: str
+    hub: str  # "" for files of one's own
     name: str  # for messages
     files: tuple[str, ...]  # paths inside the dataset, in order
     folder: Path | None
     commit: str  # "" for a mirror
+    noted: str = ""  # the commit that a download noted beside the first file, where there is one
+    reader: str = ""  # "" is what `datasets` builds from files with such an ending
+    format: Mapping[str, Any] = field(default_factory=dict)
 
 
 def origin(spec: str | None, hubs: Iterable[str] = ()) -> Origin:
     """Returns the one place this process takes data from.
 
     "sample"; "hub"; a folder that mirrors it; "auto" or None, which is $UNIBENCH_DATA where set, else the Hub if it
-    answers or its cache holds one of `hubs`, else the sample. Raises UserError for a folder that is not there.
+    answers or its cache holds one of `hubs`, else the sample. Among `hubs`, "" stands for files of one's own, beside
+    which the sample has no place. Raises UserError for a folder that is not there.
     """
     if spec == "sample":
         return Origin(kind="sample")
@@ -75,7 +82,7 @@ def origin(spec: str | None, hubs: Iterable[str] = ()) -> Origin:
     if spec is None or spec == "auto":
         spec, named = os.environ.get("UNIBENCH_DATA"), "$UNIBENCH_DATA"
         if not spec:
-            return Origin(kind="hub" if hub_reachable() or any(map(_cached, hubs)) else "sample")
+            return Origin(kind="hub" if hub_reachable() or any(not hub or _cached(hub) for hub in hubs) else "sample")
     root = Path(spec).expanduser()
     if not root.is_dir():
         raise UserError(
@@ -90,27 +97,64 @@ def _cached(hub: str) -> bool:
     return any(Path(constants.HF_HUB_CACHE, f"datasets--{hub.replace('/', '--')}").glob("snapshots/*"))
 
 
-def locate(source: Source, language: str, origin: Origin) -> Split | str:
-    """Returns the split of `source` that holds `language`, or in one line why there is none. Loads no data."""
+def locate(source: Source, language: str, origin: Origin, folder: Path | None = None) -> Split | str:
+    """Returns the split of `source` that holds `language`, or in one line why there is none. Loads no data.
+
+    `folder` is the card's: files of one's own lie below it, wherever the data of the Hub come from.
+    """
+    if not source.hub:
+        return _locate_own(source, language, folder or Path())
     found = _listing(source, origin)
     if isinstance(found, str):
         return found
-    files, configs, folder, commit = found
-    language_names = (source.aliases[language], language) if language in source.aliases else (language,)
-    names = [source.config.replace("{lang}", name) for name in language_names]
-    config = next((name for name in names if name in configs), names[0])
-    if configs and config not in configs:
-        return f"{source.hub} has no config {config!r} in {origin}"
-    patterns = configs[config].get(source.split, ()) if configs else _layout(names, source.split)
-    matched = tuple(f for f in files if any(fnmatchcase(f, pattern) for pattern in patterns) and _ending(f))
+    listed, configs, root, at = found
+    spoken = source.names_of(language)
+    if source.files:
+        where = source.files
+        choices: list[Sequence[str]] = [[source.files.replace("{lang}", name)] for name in spoken]
+    else:
+        names = [source.config.replace("{lang}", name) for name in spoken]
+        config = next((name for name in names if name in configs), names[0])
+        if configs and config not in configs:
+            return f"{source.hub} has no config {config!r} in {origin}"
+        splits = list(dict.fromkeys(source.split.replace("{lang}", name) for name in spoken))
+        known = configs.get(config, {})
+        choices = [known.get(split, ()) if configs else patterns_without_readme(names, split) for split in splits]
+        where = f"{config}/{splits[0]}"
+    matched = next((some for patterns in choices if (some := _matching(listed, patterns))), ())
+    if matched and not source.reader:
+        readable = tuple(file for file in matched if _ending(file))
+        if not readable:
+            return f"{source.hub} {where} is {matched[0]}, which needs a reader: name one in the card"
+        matched = readable
     if not matched:
         return f"{source.hub} has no {source.split} split for {language} in {origin}"
     shards = re.search(r"-of-0*([1-9][0-9]*)\.", matched[0])
     if shards and int(shards.group(1)) != len(matched):
-        return f"{source.hub} {config}/{source.split} in {origin} has {len(matched)} of its {shards.group(1)} files"
-    where = matched[0] if len(matched) == 1 else f"{matched[0]} to {Path(matched[-1]).name}"
-    name = f"{folder / where}" if folder is not None and origin.root is not None else f"{source.hub}/{where}"
-    return Split(hub=source.hub, name=name, files=matched, folder=folder, commit=commit)
+        return f"{source.hub} {where} in {origin} has {len(matched)} of its {shards.group(1)} files"
+    shown = _together(matched)
+    name = f"{root / shown}" if root is not None and origin.root is not None else f"{source.hub}/{shown}"
+    noted = commit(root, matched[0]) if root is not None and not at else at
+    return Split(
+        hub=source.hub, name=name, files=matched, folder=root, commit=at, noted=noted,
+        reader=source.reader, format=source.format,
+    )  # fmt: skip
+
+
+def _locate_own(source: Source, language: str, folder: Path) -> Split | str:
+    found = files.below(folder, source.files, source.names_of(language))
+    if not found:
+        return f"there is no file {source.files} for {language} below the card's folder {folder}"
+    name = f"{folder / _together(found)}"
+    return Split(hub="", name=name, files=found, folder=folder, commit="", reader=source.reader, format=source.format)
+
+
+def _matching(listed: Iterable[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(file for file in listed if any(file == p or fnmatchcase(file, p) for p in patterns))
+
+
+def _together(found: Sequence[str]) -> str:
+    return found[0] if len(found) == 1 else f"{found[0]} to {Path(found[-1]).name}"
 
 
 def fingerprint(split: Split) -> str:
@@ -123,6 +167,29 @@ def fingerprint(split: Split) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+def read_split(split: Split, wanted: Sequence[str]) -> Sheet:
+    """Returns the wanted columns of a split, those it has, through its reader or `datasets`; errors as `open_split`."""
+    if split.reader:
+        found = [(path, _shown(split, file)) for path, file in zip(_fetch_all(split), split.files, strict=True)]
+        return files.read(split.reader, split.format, found, wanted, split.name)
+    dataset = open_split(split)
+    columns, features = {}, {}
+    for column in wanted:  # dots lead into nested columns, as they do in JSON
+        root, *path = [column] if column in dataset.column_names else column.split(".")
+        if root not in dataset.column_names:
+            continue
+        values, feature = dataset[root][:], dataset.features[root]
+        try:
+            for key in path:
+                values, feature = [value[key] for value in values], feature[key]
+        except (KeyError, TypeError):
+            continue
+        columns[column], features[column] = values, getattr(feature, "feature", feature)
+    labels = {column: names for column in columns if (names := getattr(features[column], "names", None))}
+    remedy = "fetch the file again, or correct the row"
+    return Sheet(name=split.name, names=dataset.column_names, columns=columns, labels=labels, remedy=remedy)
+
+
 def open_split(split: Split) -> Any:
     """Returns the split as a `datasets.Dataset`, downloading it first where needed.
 
@@ -130,10 +197,7 @@ def open_split(split: Split) -> Any:
     """
     import datasets
 
-    try:
-        paths = [_fetch(split, file) for file in split.files]
-    except Exception as error:  # any of three libraries' network, permission and disk errors
-        raise Unavailable(f"{split.name} cannot be fetched from the Hub ({_one_line(error)})") from error
+    paths = [str(path) for path in _fetch_all(split)]
     builder, options = BUILDERS[_ending(split.files[0])]
     try:
         with _quiet():
@@ -146,7 +210,7 @@ def open_split(split: Split) -> Any:
         ) from error
 
 
-_Listing = tuple[tuple[str, ...], _Configs, Path | None, str]  # files, configs, folder, commit
+_Listing = tuple[tuple[str, ...], Configs, Path | None, str]  # files, configs, folder, commit
 
 
 def _listing(source: Source, origin: Origin) -> _Listing | str:
@@ -154,7 +218,7 @@ def _listing(source: Source, origin: Origin) -> _Listing | str:
         folder = origin.root / source.hub
         if not folder.is_dir():
             return f"{source.hub} is not in {origin}"
-        return (*_read_folder(folder), folder, "")
+        return (*read_folder(folder), folder, "")
     return _hub_listing(source.hub, source.revision)
 
 
@@ -162,82 +226,50 @@ def _listing(source: Source, origin: Origin) -> _Listing | str:
 def _hub_listing(hub: str, revision: str | None) -> _Listing | str:
     """Asked once per process and revision, refusals included, so that 15 languages do not wait 15 times."""
     import huggingface_hub
+    from huggingface_hub import constants
 
     try:
-        if huggingface_hub.constants.is_offline_mode():
+        if constants.is_offline_mode():
             folder = Path(
                 huggingface_hub.snapshot_download(hub, repo_type="dataset", revision=revision, local_files_only=True)
             )
-            return (*_read_folder(folder), folder, folder.name)
+            return (*read_folder(folder), folder, folder.name)
         info = huggingface_hub.HfApi().dataset_info(hub, revision=revision, timeout=10.0)
         files = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
         assert info.sha is not None, "dataset_info resolves the revision to a commit"
-        configs: _Configs = {}
+        configs: Configs = {}
         if "README.md" in files:
             readme = huggingface_hub.hf_hub_download(hub, "README.md", repo_type="dataset", revision=info.sha)
-            configs = _readme_configs(readme, 0, 0)
+            configs = readme_configs(readme, 0, 0)
         return files, configs, None, info.sha
     except DataError:
         raise
     except Exception as error:  # not found, gated, no such revision, unreachable: a reason for the table
-        if huggingface_hub.constants.is_offline_mode():
+        if constants.is_offline_mode():
             return f"{hub} is not in the Hub cache, and the Hub does not answer"
         return f"{hub} cannot be reached on the Hub ({_one_line(error)})"
-
-
-def _read_folder(folder: Path) -> tuple[tuple[str, ...], _Configs]:
-    files = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
-    readme = folder / "README.md"
-    if not readme.is_file():
-        return files, {}
-    stat = readme.stat()
-    return files, _readme_configs(str(readme), stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _readme_configs(readme: str, _size: int, _mtime_ns: int) -> _Configs:
-    """Returns the `configs:` of a README's header. Size and time are arguments so that an edited file is read again."""
-    from huggingface_hub import metadata_load
-
-    try:
-        header = metadata_load(readme) or {}
-        configs: dict[str, Mapping[str, tuple[str, ...]]] = {}
-        for config in header.get("configs", ()):
-            data_files = config.get("data_files", ())
-            if isinstance(data_files, str):
-                data_files = {"train": data_files}  # what `datasets` calls a split that has no name
-            if isinstance(data_files, Mapping):
-                data_files = [{"split": split, "path": path} for split, path in data_files.items()]
-            root = str(config.get("data_dir", "")).strip("./")
-            configs[str(config["config_name"])] = {
-                str(entry["split"]): tuple(_pattern(root, path) for path in _as_list(entry["path"]))
-                for entry in data_files
-            }
-        return configs
-    except Exception as error:  # YAML errors and any other shape than the documented one
-        raise DataError(f"{readme} has no readable configs: header ({_one_line(error)}); fetch it again") from error
-
-
-def _pattern(root: str, path: str) -> str:
-    path = path.removeprefix("./").lstrip("/")
-    return f"{root}/{path}" if root else path
-
-
-def _layout(names: Sequence[str], split: str) -> tuple[str, ...]:
-    """Patterns for a dataset without a README: CONFIG/SPLIT-00000-of-00001.parquet, or the Hub's CONFIG/SPLIT/0000."""
-    return tuple(f"{name}/{split}{rest}" for name in names for rest in ("-*", "/*", ".*"))
 
 
 def _ending(file: str) -> str:
     return next((ending for ending in sorted(BUILDERS, key=len, reverse=True) if file.endswith(ending)), "")
 
 
-def _fetch(split: Split, file: str) -> str:
+def _shown(split: Split, file: str) -> str:
+    """Returns what messages call one file: its path, or where it lies in a dataset of the Hub."""
+    return f"{split.hub}/{file}" if split.folder is None or split.commit else str(split.folder / file)
+
+
+def _fetch_all(split: Split) -> list[Path]:
     if split.folder is not None:
-        return str(split.folder / file)
+        return [split.folder / file for file in split.files]
     from huggingface_hub import hf_hub_download
 
-    return str(hf_hub_download(split.hub, file, repo_type="dataset", revision=split.commit))
+    try:
+        return [
+            Path(hf_hub_download(split.hub, file, repo_type="dataset", revision=split.commit)) for file in split.files
+        ]
+    except Exception as error:  # any of three libraries' network, permission and disk errors
+        raise Unavailable(f"{split.name} cannot be fetched from the Hub ({_one_line(error)})") from error
 
 
 @contextmanager
@@ -254,10 +286,6 @@ def _quiet() -> Iterator[None]:
         datasets.logging.set_verbosity(verbosity)
         if not bars:
             datasets.enable_progress_bars()
-
-
-def _as_list(path: str | Sequence[str]) -> list[str]:
-    return [path] if isinstance(path, str) else list(path)
 
 
 def _one_line(error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 A record is two files: `STEM.CHECKSUM.npz` (units, example ids, groups) is written first, `STEM.json` (everything a
 person reads, and the whole checksum) last, so a record exists when its JSON does. Only "ok" records are write-once.
-Attempts that failed stand beside them as `….attempt-N.json` and never block a later success.
+Attempts that failed stand beside them as `….attempt-N.json` and never block a later success. Predictions, where they
+were asked for, are a third file, `STEM.CHECKSUM.predictions.jsonl.gz`, which the record names.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,8 +106,8 @@ class RunRecord:
     `units` is (N, K), columns named by `unit_names`; rows stand in ascending order of example id, so two records with
     the same `example_ids_sha256` pair row by row. `oracle` is what choosing by this language's own dev set would have
     scored, beside what choosing by the training languages' did: {"learning_rate", "dev_score", "scores", "source"};
-    {} where there was nothing to choose or no such dev set. `parallel` says that group ids mean the same in every
-    language.
+    {} where there was nothing to choose or no such dev set. `predictions` is {"file", "sha256"} of what was predicted
+    for each example, where that was kept. `parallel` says that group ids mean the same in every language.
     """
 
     job: Job
@@ -124,6 +125,7 @@ class RunRecord:
     groups: tuple[str, ...] = ()
     example_ids_sha256: str = ""
     oracle: Mapping[str, Any] = field(default_factory=dict)
+    predictions: Mapping[str, str] = field(default_factory=dict)
     provenance: Provenance | None = None
 
 
@@ -156,8 +158,8 @@ def ids_sha256(example_ids: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join(example_ids).encode()).hexdigest()
 
 
-def write(results: Path, record: RunRecord) -> Path:
-    """Stores a record and returns its path.
+def write(results: Path, record: RunRecord, predictions: bytes | None = None) -> Path:
+    """Stores a record, with its predictions if there are any, and returns its path.
 
     An "ok" record is written once: FileExistsError when another stands at its path. Anything else becomes the next
     attempt file beside that path.
@@ -179,7 +181,12 @@ def write(results: Path, record: RunRecord) -> Path:
         groups=np.array(record.groups, dtype=np.str_),
     )
     units_sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
-    _put(_units_path(path, units_sha256), buffer.getvalue(), once=False)
+    _put(_beside(path, units_sha256, "npz"), buffer.getvalue(), once=False)
+    if predictions is not None:
+        sha256 = hashlib.sha256(predictions).hexdigest()
+        beside = _beside(path, sha256, "predictions.jsonl.gz")
+        _put(beside, predictions, once=False)
+        record = replace(record, predictions={"file": beside.name, "sha256": sha256})
     _put(path, _encode(record, units_sha256=units_sha256), once=True)
     return path
 
@@ -224,7 +231,7 @@ def read(path: Path, *, units: bool = True) -> RunRecord:
             "provenance": Provenance(**made) if made is not None else None,
         }
         if units and units_sha256:
-            stored = _units_path(path, units_sha256)
+            stored = _beside(path, units_sha256, "npz")
             data = stored.read_bytes()
             if hashlib.sha256(data).hexdigest() != units_sha256:
                 raise DataError(f"{stored} does not match its record {path.name}; delete both and run again")
@@ -284,9 +291,9 @@ def refuse_stale(path: Path, differences: list[str]) -> StaleRecord:
     )
 
 
-def _units_path(path: Path, units_sha256: str) -> Path:
-    """Named by content too: of two processes that write one record, the later leaves the earlier's units alone."""
-    return path.with_name(f"{path.stem}.{units_sha256[:8]}.npz")
+def _beside(path: Path, sha256: str, ending: str) -> Path:
+    """Named by content too: of two processes that write one record, the later leaves the earlier's files alone."""
+    return path.with_name(f"{path.stem}.{sha256[:8]}.{ending}")
 
 
 def _order(path: Path) -> tuple[int, str]:

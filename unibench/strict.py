@@ -29,7 +29,9 @@ class StrictTable:
         if key not in self.raw:
             if default is not _REQUIRED:
                 return default
-            raise self.error(key, f"is missing; expected {_kind_names(kinds)}")
+            close = get_close_matches(key, [k for k in self.raw if k not in self.taken], n=1, cutoff=0.8)
+            hint = f"; is {close[0]!r} meant to be it?" if close else ""
+            raise self.error(key, f"is missing; expected {_kind_names(kinds)}{hint}")
         value = self.raw[key]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or value == "":
             raise self.error(key, f"is {json.dumps(value, default=str)}; expected {_kind_names(kinds)}")

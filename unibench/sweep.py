@@ -6,21 +6,33 @@ becomes an unavailable line. One Planned is one fine-tuning, measured in each of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from unibench import data, jobs, models, store
-from unibench.adapters import RECIPES
-from unibench.cards import TaskCard
+from unibench import adapters, costs, data, models, store
+from unibench.cards import Source, TaskCard
+from unibench.costs import Timed
 from unibench.errors import UserError
 from unibench.jobs import Planned, Surroundings
 from unibench.models import Encoder
-from unibench.store import EVERYTHING, Job, RunRecord
+from unibench.store import EVERYTHING, Job, Recipe, RunRecord
+from unibench.supplies import Supplies
 
 PROTOCOLS = ("zero-shot", "monolingual", "multilingual")
 Availability = Callable[[TaskCard, data.Part, str], str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Training:
+    """One fine-tuning of any encoder: languages trained on, measured, confused; `without_text` says why of the rest."""
+
+    trained_on: tuple[str, ...]
+    measured: tuple[str, ...]
+    adversarial: tuple[str, ...] = ()
+    without_text: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan(
@@ -31,6 +43,8 @@ def plan(
     languages: Sequence[str] | None = None,
     protocol: str | None = None,
     train_languages: Sequence[str] = (),
+    adversarial: bool = False,
+    oracle: bool = True,
     seeds: int = 3,
     train_limit: int | None = None,
     eval_limit: int | None = None,
@@ -40,9 +54,11 @@ def plan(
     """Returns every fine-tuning of encoders × cards × seeds, in that order, and what cannot be had, with reasons.
 
     `protocol` None is each card's own; `languages` None is all of a card's; no `train_languages` means that zero-shot
-    trains on the card's own, or English. A task that trains nothing has one seed, since nothing in it is random.
-    `origin` says where the examples come from: real data sets or the generated sample. Raises UserError for a named
-    task no part of which can be run.
+    trains on the card's own, or English. A task that trains nothing has one seed, since nothing in it is random, and
+    no adversary. `adversarial`: a discriminator over the languages trained on and those measured of which there is
+    text. `oracle`: measured languages that have a dev split and are not trained on are to be told what it would have
+    chosen. `origin` says where the examples come from: real data sets or the generated sample. Raises UserError for a
+    named task no part of which can be run.
     """
     planned: list[Planned] = []
     for card in cards:
@@ -51,32 +67,40 @@ def plan(
             if named_tasks:
                 raise UserError(f"task {card.name!r} has none of the languages {', '.join(languages or ())}")
             continue
-        way = protocol or card.protocol
-        if not card.train:
-            way = "none"
-        missing = {code: why for code in wanted if (why := availability(card, "eval", code)) is not None}
+        why = _asked_once(card, availability)
+        way = (protocol or card.protocol) if card.train else "none"
+        recipe = adapters.recipe(card.family) if card.train else None
+        missing = {code: reason for code in wanted if (reason := why("eval", code)) is not None}
         present = [code for code in wanted if code not in missing]
         sources = tuple(train_languages) or (card.train_language or "en",)
-        trainings, untrainable = _trainings(card, way, present, sources, availability)
+        trainings, untrainable = _trainings(way, present, sources, why)
         missing |= untrainable
+        request = f"--protocol {way}"
+        if adversarial and card.train and trainings:
+            request = "--adversarial"
+            trainings, alone = _with_adversary(card, trainings, present, why)
+            missing |= alone
         if not trainings:
             reason = next(iter(missing.values()), f"{card.name} cannot be trained in {', '.join(sources)}")
             if named_tasks:
-                raise UserError(f"task {card.name!r} cannot be run with --protocol {way}: {reason}")
-            trainings, missing = [(sources, ())], {EVERYTHING: reason}
+                raise UserError(f"task {card.name!r} cannot be run with {request}: {reason}")
+            confused = sources if adversarial and card.train else ()
+            trainings = [_Training(trained_on=sources, measured=(), adversarial=confused)]
+            missing = {EVERYTHING: reason}
         for encoder in encoders:
-            for index, (trained_on, measured) in enumerate(trainings):
+            for index, training in enumerate(trainings):
                 for seed in range(seeds if card.train else 1):
                     job = Job(
                         model=encoder.name,
                         task=card.name,
                         protocol=way,
-                        train_languages=trained_on,
+                        train_languages=training.trained_on,
                         seed=seed,
-                        recipe=RECIPES[card.family] if card.train else None,
+                        recipe=recipe,
                         train_limit=train_limit if card.train else None,
                         eval_limit=eval_limit,
                         origin=origin,
+                        adversarial=training.adversarial,
                     )
                     first = index == 0 and seed == 0 and not encoder.reason
                     planned.append(
@@ -84,8 +108,10 @@ def plan(
                             job=job,
                             card=card,
                             encoder=encoder,
-                            languages=() if encoder.reason else tuple(measured),
+                            languages=() if encoder.reason else training.measured,
                             missing=missing if first else {EVERYTHING: encoder.reason} if encoder.reason else {},
+                            without_text=training.without_text,
+                            oracle=_oracle(card, recipe, training, why) if oracle else (),
                         )
                     )
                     if encoder.reason:
@@ -95,27 +121,101 @@ def plan(
     return planned
 
 
+_Why = Callable[[data.Part, str], str | None]
+
+
+def _asked_once(card: TaskCard, availability: Availability) -> _Why:
+    """Returns availability for this card; every answer is looked up once, since a look may list a folder."""
+    answers: dict[tuple[data.Part, str], str | None] = {}
+
+    def why(part: data.Part, code: str) -> str | None:
+        if (part, code) not in answers:
+            answers[part, code] = availability(card, part, code)
+        return answers[part, code]
+
+    return why
+
+
 def _trainings(
-    card: TaskCard, way: str, present: Sequence[str], train_languages: Sequence[str], availability: Availability
-) -> tuple[list[tuple[tuple[str, ...], tuple[str, ...]]], dict[str, str]]:
-    """Returns (training languages, languages measured) of each fine-tuning, and languages that cannot be trained in."""
+    way: str, present: Sequence[str], train_languages: Sequence[str], why: _Why
+) -> tuple[list[_Training], dict[str, str]]:
+    """Returns the fine-tunings, and languages that cannot be trained in with the reasons."""
+    everywhere = tuple(present)
     if way == "none":
-        return ([((), tuple(present))] if present else []), {}
-    sources = tuple(train_languages) if way == "zero-shot" else tuple(present)
-    reasons = {
-        code: why
-        for code in sources
-        if (why := availability(card, "train", code) or availability(card, "dev", code)) is not None
-    }
+        return ([_Training(trained_on=(), measured=everywhere)] if present else []), {}
+    sources = tuple(train_languages) if way == "zero-shot" else everywhere
+    reasons = {code: reason for code in sources if (reason := why("train", code) or why("dev", code)) is not None}
     usable = tuple(code for code in sources if code not in reasons)
     if way == "monolingual":
-        return [((code,), (code,)) for code in usable], reasons
+        return [_Training(trained_on=(code,), measured=(code,)) for code in usable], reasons
     if way == "multilingual":  # what cannot be trained in is measured all the same
-        return ([(usable, tuple(present))], {}) if usable else ([], reasons)
+        return ([_Training(trained_on=usable, measured=everywhere)], {}) if usable else ([], reasons)
     # Zero-shot from languages some of which are missing would be another experiment: all or nothing.
     if reasons or not present:
         return [], dict.fromkeys(present, next(iter(reasons.values()), "")) if reasons else {}
-    return [(usable, tuple(present))], {}
+    return [_Training(trained_on=usable, measured=everywhere)], {}
+
+
+def _with_adversary(
+    card: TaskCard, trainings: Sequence[_Training], present: Sequence[str], why: _Why
+) -> tuple[list[_Training], dict[str, str]]:
+    """Returns the fine-tunings that can have a discriminator, and reasons for languages of those that cannot.
+
+    It tells the languages trained on from all others asked for of which there is text that is not scored; so a
+    monolingual fine-tuning gets one as well, against the text of the other languages.
+    """
+    able: list[_Training] = []
+    alone: dict[str, str] = {}
+    for training in trainings:
+        others = [code for code in present if code not in training.trained_on]
+        without = {code: reason for code in others if (reason := _no_text(card, code, why)) is not None}
+        confused = (*training.trained_on, *(code for code in others if code not in without))
+        if len(confused) > 1:
+            able.append(replace(training, adversarial=confused, without_text=without))
+            continue
+        reason = next(iter(without.values()), "no other language was asked for")
+        only = f"a discriminator needs text in two languages, and there is only {confused[0]}: {reason}"
+        alone |= dict.fromkeys(training.measured, only)
+    return able, alone
+
+
+def _no_text(card: TaskCard, code: str, why: _Why) -> str | None:
+    """Returns None where `code` has a train or a dev split to read without its labels, else why it has none."""
+    reasons = [_not_scored(card, part, code, why) for part in ("train", "dev")]
+    return None if None in reasons else reasons[0]
+
+
+def _oracle(card: TaskCard, recipe: Recipe | None, training: _Training, why: _Why) -> tuple[str, ...]:
+    if recipe is None or len(recipe.learning_rates) < 2:  # nothing was chosen, so nothing could be chosen better
+        return ()
+    foreign = [code for code in training.measured if code not in training.trained_on]
+    return tuple(code for code in foreign if _not_scored(card, "dev", code, why) is None)
+
+
+def _not_scored(card: TaskCard, part: Literal["train", "dev"], code: str, why: _Why) -> str | None:
+    """Returns None where the part can be had in `code` and shares no file with what is scored, else why not."""
+    sources = card.train if part == "train" or not card.dev else card.dev
+    if any(source.language in (None, code) and _place(source, code) == _place(card.eval, code) for source in sources):
+        return f"{card.name} has no {part} data for {code} but what is scored"
+    return why(part, code)
+
+
+def _place(source: Source, code: str) -> tuple[str, ...]:
+    """Returns what tells one split from another; a source's language may have another name in its configs."""
+    name = source.aliases.get(code, code)
+    return (source.hub, source.split, *(words.replace("{lang}", name) for words in (source.config, source.files)))
+
+
+def shard(planned: Sequence[Planned], spec: str) -> list[Planned]:
+    """Returns the K-th of N shares of a plan for a `spec` "K/N": every N-th fine-tuning, from the K-th on.
+
+    The shares of one plan are disjoint and make up the whole. Raises UserError for another spec.
+    """
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)", spec)
+    number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= count:
+        raise UserError(f"--shard {spec!r}: expected K/N with K from 1 to N, such as 2/8 for the second of eight")
+    return list(planned[number - 1 :: count])
 
 
 def outstanding(planned: Sequence[Planned], around: Surroundings, *, retry: bool = False) -> list[Planned]:
@@ -146,6 +246,24 @@ def outstanding(planned: Sequence[Planned], around: Surroundings, *, retry: bool
     return left
 
 
+def done_before(planned: Sequence[Planned], around: Surroundings) -> list[Timed]:
+    """Returns how long those of a plan took that are stored, if they ran on such a device with as many threads."""
+    found = []
+    for item in planned:
+        paths = (store.record_path(around.results, item.job, language) for language in item.languages)
+        path = next((path for path in paths if path.exists()), None)
+        if path is None:
+            continue
+        record = store.read(path, units=False)
+        made = record.provenance
+        if made is None or (made.device, made.extra.get("threads")) != (around.device, around.threads):
+            continue
+        took = costs.timed(item, [record])
+        if took is not None:
+            found.append(took)
+    return found
+
+
 def _noted(path: Path) -> bool:
     """Whether the latest attempt at a record found it unavailable."""
     last = store.last_attempt(path)
@@ -157,8 +275,9 @@ def _differences(item: Planned, language: str, record: RunRecord, around: Surrou
     assert made is not None, "an ok record has its provenance"
     data_sha256 = made.data_sha256
     # The same files need not be read again; others may still hold the same examples (a copied mirror).
-    if made.data_stamp != jobs.data_stamp(item, language, around.origin):
-        data_sha256 = jobs.data_sha256(item, language, around.origin)
+    supplies = Supplies(job=item.job, card=item.card, origin=around.origin)
+    if made.data_stamp != supplies.stamp(language):
+        data_sha256 = supplies.sha256(language)
     return store.stale(
         record,
         job=item.job,

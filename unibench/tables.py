@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +42,7 @@ class Entry:
 
 
 Value = str | int | float | Entry | None
+Oracle = Mapping[tuple[str, str], Mapping[int, float]]  # (language, model) -> seed -> score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ def leaderboard_table(found: Comparisons, title: str, tasks: Sequence[str], mode
     everyone = overall.keys() | {m for _, m in means if m in models}
     for model in sorted(everyone, key=lambda m: (m != _baseline(found), *order(m))):
         row = overall.get(model)
-        scores = tuple(_score(mean, (task, model) in chance) if (mean := means.get((task, model))) else None
+        scores = tuple(score_entry(mean, (task, model) in chance) if (mean := means.get((task, model))) else None
                        for task in tasks)  # fmt: skip
         cells = f"{row.cells}/{row.cells_wanted}" if row else ""
         if row is None or not row.baseline or model == row.baseline:
@@ -96,16 +97,24 @@ def leaderboard_table(found: Comparisons, title: str, tasks: Sequence[str], mode
             continue
         marks = (PARTIAL,) if row.cells < row.cells_wanted else ()
         rows.append((
-            model, _entry(row.relative_improvement, row.ri_low, row.ri_high, marks),
-            _entry(row.delta, row.ci_low, row.ci_high, marks), row.ratio, row.p_adjusted, cells, *scores,
+            model, entry(row.relative_improvement, row.ri_low, row.ri_high, marks),
+            entry(row.delta, row.ci_low, row.ci_high, marks), row.ratio, row.p_adjusted, cells, *scores,
         ))  # fmt: skip
     return Table(title=title, columns=columns, rows=tuple(rows), footnotes=legend(rows))
 
 
 def task_table(
-    found: Comparisons, title: str, task: str, models: Collection[str], languages: Collection[str] | None
+    found: Comparisons,
+    title: str,
+    task: str,
+    models: Collection[str],
+    languages: Collection[str] | None,
+    oracle: Oracle | None = None,
 ) -> Table:
-    """Returns one row a language and model, the baseline first, with the mean over all languages on top."""
+    """Returns one row a language and model, the baseline first, with the mean over all languages on top.
+
+    `oracle` adds a column that stands beside the score, and is averaged over the same seeds and languages.
+    """
     shown = [row for row in found.rows if row.task == task and row.model in models]
     shown = [row for row in shown if languages is None or row.language is None or row.language in languages]
     seeds: dict[str | None, set[tuple[int, ...]]] = {}
@@ -115,6 +124,7 @@ def task_table(
         Column(name="language"),
         Column(name="model"),
         Column(name="score", kind="score"),
+        *([Column(name="oracle", kind="score")] if oracle else []),
         Column(name="floor", kind="score"),
         Column(name="above floor"),
         Column(name="Δ", kind="difference"),
@@ -129,10 +139,11 @@ def task_table(
         cell = row.language is not None
         compared = row.baseline is not None and row.model != row.baseline
         rows.append((
-            row.language or f"mean of {row.cells}", row.model, _score(row, cell and not row.above_floor),
+            row.language or f"mean of {row.cells}", row.model, score_entry(row, cell and not row.above_floor),
+            *([_oracle(oracle, row, found)] if oracle else []),
             row.floor if cell else None, ("yes" if row.above_floor else "no") if cell else None,
-            _entry(row.delta, row.ci_low, row.ci_high) if compared else None,
-            _entry(row.relative_improvement, row.ri_low, row.ri_high) if compared else None,
+            entry(row.delta, row.ci_low, row.ci_high) if compared else None,
+            entry(row.relative_improvement, row.ri_low, row.ri_high) if compared else None,
             row.p if compared else None, row.p_adjusted if compared else None, row.n,
             " ".join(map(str, row.seeds)) + (SEEDS_DIFFER if len(seeds[row.language]) > 1 else ""),
         ))  # fmt: skip
@@ -173,19 +184,47 @@ def legend(rows: Iterable[Sequence[Value]]) -> tuple[str, ...]:
     return tuple(text for mark, text in LEGEND.items() if mark in marks) + ((note,) if unknown else ())
 
 
+def without_p(table: Table) -> Table:
+    """Returns the table without its columns of p."""
+    kept = [index for index, column in enumerate(table.columns) if column.kind != "p"]
+    return Table(
+        title=table.title,
+        columns=tuple(table.columns[index] for index in kept),
+        rows=tuple(tuple(row[index] for index in kept) for row in table.rows),
+        footnotes=table.footnotes,
+    )
+
+
+def with_notes(table: Table, notes: Iterable[str]) -> Table:
+    """Returns the table with further footnotes below its own."""
+    return Table(title=table.title, columns=table.columns, rows=table.rows, footnotes=(*table.footnotes, *notes))
+
+
 def _text(name: str) -> Column:
     return Column(name=name)
 
 
-def _entry(value: float, low: float, high: float, marks: tuple[str, ...] = ()) -> Entry:
+def entry(value: float, low: float, high: float, marks: tuple[str, ...] = ()) -> Entry:
+    """Returns an Entry, in the order in which its parts are said."""
     return Entry(value=value, low=low, high=high, marks=marks)
 
 
-def _score(row: Comparison, at_chance: bool) -> Entry:
+def score_entry(row: Comparison, at_chance: bool) -> Entry:
+    """Returns a comparison's score with its interval, marked if undefined, at chance or a partial mean."""
     marks = (UNDEFINED,) if math.isnan(row.score) else (AT_CHANCE,) if at_chance else ()
     if row.language is None and row.cells < row.cells_wanted:
         marks = (*marks, PARTIAL)
     return Entry(value=row.score, low=row.score_low, high=row.score_high, marks=marks)
+
+
+def _oracle(oracle: Oracle, row: Comparison, found: Comparisons) -> float | None:
+    """Returns the mean over the seeds of a cell, or over those of a task's cells; None unless all of them have it."""
+    if row.language is not None:
+        scores = oracle.get((row.language, row.model), {})
+        return math.fsum(scores[s] for s in row.seeds) / len(row.seeds) if set(row.seeds) <= scores.keys() else None
+    cells = [r for r in found.rows if (r.task, r.model) == (row.task, row.model) and r.language is not None]
+    values = [value for cell in cells if (value := _oracle(oracle, cell, found)) is not None]
+    return math.fsum(values) / len(values) if len(values) == len(cells) == row.cells else None
 
 
 def _baseline(found: Comparisons) -> str | None:

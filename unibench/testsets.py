@@ -32,12 +32,12 @@ def collect(cards: Sequence[TaskCard], origin: Origin) -> Scored:
     texts: dict[str, None] = {}
     used: list[str] = []
     unavailable: list[str] = []
-    seen: set[tuple[str, ...]] = set()
+    seen: set[tuple[object, ...]] = set()
     for card in cards:
         had: list[str] = []
         missing: dict[str, list[str]] = {}
         for language in card.languages:
-            place = (card.eval.hub, card.eval.config, card.eval.split, language)
+            place = (language, None if card.eval.hub else card.folder, repr(card.eval), *card.columns.values())
             try:
                 if place not in seen:  # else another card scores the same split
                     texts |= dict.fromkeys(_texts(card, language, origin))

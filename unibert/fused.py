@@ -3,7 +3,7 @@
 Under autocast a third of a training step went into casts, copies and fresh pages: weights cast at every use, inputs
 cast once for each of query, key and value, a dense gradient of the whole vocabulary for a lookup, float32 logits. Here
 every weight is cast once a pass, query, key and value are one product, attention keeps what its backward pass needs, a
-lookup's gradient is sparse, and the head makes its gradient while the logits are still in cache. The residual stream,
+lookup's gradient is sparse, and dropout draws 16 bits where torch draws 64. The residual stream,
 LayerNorm, and everything summed stay in float32, as under autocast.
 
 Legend: B sequences, T tokens, N = B x T, D width, F feed-forward width, H heads, M masked positions, V vocabulary.
@@ -11,15 +11,13 @@ Legend: B sequences, T tokens, N = B x T, D width, F feed-forward width, H heads
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-
-CHUNK_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 28}  # logits worked on at once: on a CPU, what stays in its cache
-SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class Weights:
@@ -28,19 +26,19 @@ class Weights:
     def __init__(self, mlm: Any, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.shared = Shared()
-        self.layers = [_Layer(layer, dtype) for layer in mlm.bert.encoder.layer]
+        self.layers = layers_of(mlm.bert, dtype)
         head = mlm.cls.predictions
-        self.transform = _Dense([head.transform.dense], dtype)
-        self.vocabulary = _Dense([head.decoder], dtype)
-        self._every = [dense for layer in self.layers for dense in layer.dense] + [self.transform, self.vocabulary]
+        self.transform = Dense([head.transform.dense], dtype)
+        self.vocabulary = Dense([head.decoder], dtype)
+        self._others = (self.transform, self.vocabulary)
 
     def refresh(self) -> None:
         """Casts every weight. At each pass: torch's fused optimisers change weights without raising their version."""
-        for dense in self._every:
+        for dense in (*(dense for layer in self.layers for dense in layer.dense), *self._others):
             dense.refresh()
 
 
-class _Dense:
+class Dense:
     """One matrix product: the weights of one or more `nn.Linear` of the same input, stacked."""
 
     def __init__(self, linears: Sequence[nn.Linear], dtype: torch.dtype) -> None:
@@ -54,34 +52,44 @@ class _Dense:
             self.bias = torch.empty(sum(self.sizes), dtype=dtype)
 
     def refresh(self) -> None:
-        if not self.alone:
-            with torch.no_grad():
-                for part, linear in zip(torch.split(self.weight, self.sizes), self.linears, strict=True):
-                    part.copy_(linear.weight)
-                for part, linear in zip(torch.split(self.bias, self.sizes), self.linears, strict=True):
-                    part.copy_(linear.bias)
+        if self.alone:  # the weights themselves, wherever they lie by now
+            self.weight, self.bias = self.linears[0].weight.detach(), self.linears[0].bias.detach()
+            return
+        with torch.no_grad():
+            for part, linear in zip(torch.split(self.weight, self.sizes), self.linears, strict=True):
+                part.copy_(linear.weight)
+            for part, linear in zip(torch.split(self.bias, self.sizes), self.linears, strict=True):
+                part.copy_(linear.bias)
 
     def __call__(self, x: Tensor) -> Tensor:
         y: Tensor = _Product.apply(x, self, *self.masters)  # type: ignore[no-untyped-call]
         return y
 
 
-class _Layer:
-    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+class Layer:
+    """One layer of a BERT or RoBERTa: its four products, its two norms, the number of its heads."""
+
+    def __init__(self, layer: Any, heads: int, dtype: torch.dtype) -> None:
         own = layer.attention.self
-        self.qkv = _Dense([own.query, own.key, own.value], dtype)
-        self.out = _Dense([layer.attention.output.dense], dtype)
-        self.up = _Dense([layer.intermediate.dense], dtype)
-        self.down = _Dense([layer.output.dense], dtype)
+        self.qkv = Dense([own.query, own.key, own.value], dtype)
+        self.out = Dense([layer.attention.output.dense], dtype)
+        self.up = Dense([layer.intermediate.dense], dtype)
+        self.down = Dense([layer.output.dense], dtype)
         self.dense = [self.qkv, self.out, self.up, self.down]
+        self.heads = heads
         self.norm_attention, self.norm_output = layer.attention.output.LayerNorm, layer.output.LayerNorm
+
+
+def layers_of(bert: Any, dtype: torch.dtype) -> list[Layer]:
+    """Returns the layers of a transformers encoder built as BERT is, for products in `dtype`."""
+    return [Layer(layer, bert.config.num_attention_heads, dtype) for layer in bert.encoder.layer]
 
 
 class _Product(torch.autograd.Function):
     """x W^T + b in the precision of W; gradients of the masters come back in theirs."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dense: _Dense, *masters: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, dense: Dense, *masters: Tensor) -> Tensor:
         ctx.dense, ctx.inner_dtype = dense, x.dtype
         x = x.to(dense.dtype)
         ctx.save_for_backward(x)
@@ -100,35 +108,47 @@ class _Product(torch.autograd.Function):
 
 
 class _Attention(torch.autograd.Function):
-    """softmax(q k^T / 8) v for heads of 64, from stacked (N, 3D) to (N, D); padded keys are attended to by none."""
+    """softmax(q k^T / sqrt(W)) v for heads of width W, from stacked (N, 3D) to (N, D).
+
+    Padded keys are attended to by none. With a `rate`, that share of the softmax's entries is dropped.
+    """
 
     @staticmethod
-    def forward(ctx: Any, qkv_N3D: Tensor, shape: tuple[int, int], padding_BT: Tensor | None) -> Tensor:
-        B, T = shape
+    def forward(
+        ctx: Any, qkv_N3D: Tensor, shape: tuple[int, int, int], padding_BT: Tensor | None, rate: float
+    ) -> Tensor:
+        B, T, heads = shape
         width = qkv_N3D.shape[1] // 3
-        heads = width // 64
-        q, k, v = qkv_N3D.view(B, T, 3, heads, 64).permute(2, 0, 3, 1, 4).contiguous().view(3, B * heads, T, 64)
-        scores = torch.bmm(q, k.transpose(1, 2)).mul_(0.125)
+        W = width // heads
+        q, k, v = qkv_N3D.view(B, T, 3, heads, W).permute(2, 0, 3, 1, 4).contiguous().view(3, B * heads, T, W)
+        scores = torch.bmm(q, k.transpose(1, 2)).mul_(W**-0.5)
         if padding_BT is not None:
             scores.view(B, heads, T, T).masked_fill_(padding_BT[:, None, None], float("-inf"))
         shares = torch.softmax(scores, -1)
-        ctx.save_for_backward(q, k, v, shares)
-        ctx.shape = (B, T, heads)
-        mixed = torch.bmm(shares, v).view(B, heads, T, 64).transpose(1, 2)
+        ctx.shape, ctx.drop = (B, T, heads, W), None
+        kept = shares
+        if rate:
+            ctx.drop, ctx.scale = dropped(shares.shape, rate)
+            kept = (shares * ctx.scale).masked_fill_(ctx.drop, 0)
+        ctx.save_for_backward(q, k, v, shares, kept)
+        mixed = torch.bmm(kept, v).view(B, heads, T, W).transpose(1, 2)
         return mixed.reshape(B * T, width)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        q, k, v, shares = ctx.saved_tensors
-        B, T, heads = ctx.shape
-        out = grads[0].view(B, T, heads, 64).transpose(1, 2).reshape(B * heads, T, 64)
-        stacked = torch.empty(3, B * heads, T, 64, dtype=q.dtype)
-        torch.bmm(shares.transpose(1, 2), out, out=stacked[2])
-        inner = torch._softmax_backward_data(torch.bmm(out, v.transpose(1, 2)), shares, -1, shares.dtype).mul_(0.125)
+        q, k, v, shares, kept = ctx.saved_tensors
+        B, T, heads, W = ctx.shape
+        out = grads[0].view(B, T, heads, W).transpose(1, 2).reshape(B * heads, T, W)
+        stacked = torch.empty(3, B * heads, T, W, dtype=q.dtype)
+        torch.bmm(kept.transpose(1, 2), out, out=stacked[2])
+        into = torch.bmm(out, v.transpose(1, 2))
+        if ctx.drop is not None:
+            into.mul_(ctx.scale).masked_fill_(ctx.drop, 0)
+        inner = torch._softmax_backward_data(into, shares, -1, shares.dtype).mul_(W**-0.5)
         torch.bmm(inner, k, out=stacked[0])
         torch.bmm(inner.transpose(1, 2), q, out=stacked[1])
-        whole = stacked.view(3, B, heads, T, 64).permute(1, 3, 0, 2, 4).reshape(B * T, 3 * heads * 64)
-        return whole, None, None
+        whole = stacked.view(3, B, heads, T, W).permute(1, 3, 0, 2, 4).reshape(B * T, 3 * heads * W)
+        return whole, None, None, None
 
 
 class _Lookup(torch.autograd.Function):
@@ -166,69 +186,6 @@ class Shared:
         return held
 
 
-class _HeadLoss(torch.autograd.Function):
-    """Summed cross-entropy of x W^T + b. Logits turn into their gradient where they lie, a cache-sized piece at a time.
-
-    The scalar that comes back multiplies vectors (M, D), never the (M, V) matrix.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, picked_MD: Tensor, targets_M: Tensor, dense: _Dense, shared: Shared, bias: Tensor) -> Tensor:
-        picked_MD = picked_MD.to(dense.dtype)
-        work_MV = F.linear(picked_MD, dense.weight, dense.bias)
-        losses_M = _into_gradient(work_MV, targets_M, work_MV)
-        ctx.dense, ctx.shared = dense, shared
-        ctx.save_for_backward(picked_MD, work_MV)
-        return losses_M.sum()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        picked_MD, work_MV = ctx.saved_tensors
-        scale = grads[0].to(picked_MD.dtype)
-        ctx.shared.give((work_MV.t() @ (picked_MD * scale)).float())
-        ones = torch.ones(1, len(work_MV), dtype=work_MV.dtype)
-        return (work_MV @ ctx.dense.weight).float() * grads[0], None, None, None, (ones @ work_MV)[0].float() * grads[0]
-
-
-class _CrossEntropySum(torch.autograd.Function):
-    """Summed cross-entropy of logits that others need too; their gradient is made in the forward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, logits_MV: Tensor, targets_M: Tensor) -> Tensor:
-        gradient_MV = torch.empty_like(logits_MV)
-        losses_M = _into_gradient(logits_MV, targets_M, gradient_MV)
-        ctx.save_for_backward(gradient_MV)
-        return losses_M.sum()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        (gradient_MV,) = ctx.saved_tensors
-        return gradient_MV * grads[0].to(gradient_MV.dtype), None
-
-
-def _into_gradient(logits_MV: Tensor, targets_M: Tensor, out_MV: Tensor) -> Tensor:
-    """Writes softmax minus one-hot to `out_MV`, which may be the logits; returns each position's loss in nats."""
-    M, V = logits_MV.shape
-    rows = max(1, CHUNK_ELEMENTS[logits_MV.device.type] // V)
-    work = torch.empty(min(rows, M), V, device=logits_MV.device)
-    losses_M = torch.empty(M, device=logits_MV.device)
-    less = torch.full((min(rows, M), 1), -1.0, device=logits_MV.device)
-    for start in range(0, M, rows):
-        target = targets_M[start : start + rows, None]
-        piece = work[: len(target)].copy_(logits_MV[start : start + rows])
-        piece = torch.softmax(piece, -1, out=piece if piece.device.type == "cpu" else None)
-        # Below the least float32 the loss stands still at 87 nats; its gradient is right all the same.
-        losses_M[start : start + rows] = -piece.gather(1, target).squeeze(1).clamp_min(SMALLEST).log()
-        out_MV[start : start + rows] = piece.scatter_add_(1, target, less[: len(target)])
-    return losses_M
-
-
-def cross_entropy_sum(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
-    """Returns the summed cross-entropy (a float32 scalar) of logits in any precision, on any device."""
-    loss: Tensor = _CrossEntropySum.apply(logits_MV, targets_M)  # type: ignore[no-untyped-call]
-    return loss
-
-
 def encode(mlm: Any, weights: Weights, tokens_BT: Tensor, padding_BT: Tensor | None) -> list[Tensor]:
     """Returns the states (N, D) after the embeddings and after each layer, float32; equal to `mlm.bert`'s."""
     B, T = tokens_BT.shape
@@ -238,29 +195,55 @@ def encode(mlm: Any, weights: Weights, tokens_BT: Tensor, padding_BT: Tensor | N
     places = table.position_embeddings.weight[:T] + table.token_type_embeddings.weight[0]
     states = [table.LayerNorm(rows.view(B, T, -1) + places).flatten(0, 1)]
     for layer in weights.layers:
-        mixed: Tensor = _Attention.apply(layer.qkv(states[-1]), (B, T), padding_BT)  # type: ignore[no-untyped-call]
-        state = layer.norm_attention(layer.out(mixed) + states[-1])
-        states.append(layer.norm_output(layer.down(F.gelu(layer.up(state))) + state))
+        states.append(through(layer, states[-1], (B, T), padding_BT))
     return states
 
 
-def logits(mlm: Any, weights: Weights, picked_MD: Tensor) -> Tensor:
-    """Returns the masked-LM head's logits (M, V), in the precision of the products."""
-    return weights.vocabulary(_transformed(mlm, weights, picked_MD))
+def through(
+    layer: Layer,
+    state_ND: Tensor,
+    shape: tuple[int, int],
+    padding_BT: Tensor | None,
+    *,
+    attention_drop: float = 0.0,
+    hidden_drop: float = 0.0,
+) -> Tensor:
+    """Returns the states (N, D) after a layer, float32; dropout draws from torch's global generator."""
+    B, T = shape
+    qkv_N3D = layer.qkv(state_ND)
+    mixed: Tensor = _Attention.apply(qkv_N3D, (B, T, layer.heads), padding_BT, attention_drop)  # type: ignore[no-untyped-call]
+    state_ND = layer.norm_attention(_added(layer.out(mixed), state_ND, hidden_drop))
+    out_ND: Tensor = layer.norm_output(_added(layer.down(F.gelu(layer.up(state_ND))), state_ND, hidden_drop))
+    return out_ND
 
 
-def head_loss(mlm: Any, weights: Weights, picked_MD: Tensor, targets_M: Tensor) -> Tensor:
-    """Returns the summed cross-entropy of the head, a float32 scalar, without keeping logits.
+def dropped(shape: Sequence[int], rate: float) -> tuple[Tensor, float]:
+    """Returns a mask that is True with probability `rate`, in steps of 1/65536, and what scales up the rest.
 
-    Its gradient of the tied vectors arrives with `encode`'s: differentiate both together.
+    Four decisions are cut from each 64 random bits: torch's own dropout draws a float64 for each.
     """
-    inner_MD = _transformed(mlm, weights, picked_MD)
-    bias = mlm.cls.predictions.decoder.bias
-    loss: Tensor = _HeadLoss.apply(inner_MD, targets_M, weights.vocabulary, weights.shared, bias)  # type: ignore[no-untyped-call]
-    return loss
+    count, share = math.prod(shape), round(rate * 65536)
+    bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
+    mask = bits.view(torch.int16)[:count].view(tuple(shape)) < share - 32768
+    return mask, 65536 / (65536 - share)
 
 
-def _transformed(mlm: Any, weights: Weights, picked_MD: Tensor) -> Tensor:
-    transform = mlm.cls.predictions.transform
-    inner_MD: Tensor = transform.LayerNorm(F.gelu(weights.transform(picked_MD)).float())
-    return inner_MD
+class _DropAdd(torch.autograd.Function):
+    """residual + dropout(x), in the residual's precision."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, residual: Tensor, rate: float) -> Tensor:
+        ctx.drop, ctx.scale = dropped(x.shape, rate)
+        ctx.dtype = x.dtype
+        return torch.add(residual, x.masked_fill(ctx.drop, 0), alpha=ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        return (grads[0] * ctx.scale).to(ctx.dtype).masked_fill_(ctx.drop, 0), grads[0], None
+
+
+def _added(x: Tensor, residual: Tensor, rate: float) -> Tensor:
+    if not rate:
+        return x + residual
+    out: Tensor = _DropAdd.apply(x, residual, rate)  # type: ignore[no-untyped-call]
+    return out

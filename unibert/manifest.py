@@ -14,7 +14,7 @@ from unibert.errors import UserError
 
 MANIFEST = "unibert.json"
 SCHEMA = 1
-_IDENTITY = ("config.json", "tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model")
+_IDENTITY = ("config.json", "tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from unibert import fused, packed
+from unibert import fused, fused_loss, packed
 from unibert.config import ModelConfig
 from unibert.micro import Micro
 from unibert.tokenizer import PAD
@@ -70,7 +70,9 @@ class UniBert(nn.Module):
             with autocast(str(micro.tokens_RT.device), bf16):
                 layers = self._modules_pass(micro)
                 logits_MV = self.mlm.cls(self._told(layers[-1][micro.picked_M], language_M))
-            return States(fused.cross_entropy_sum(logits_MV, micro.targets_M), layers, logits_MV if logits else None)
+            return States(
+                fused_loss.cross_entropy_sum(logits_MV, micro.targets_M), layers, logits_MV if logits else None
+            )
         dtype = torch.bfloat16 if bf16 else torch.float32
         if self._weights is None or self._weights.dtype != dtype:
             self._weights = fused.Weights(self.mlm, dtype)
@@ -80,9 +82,9 @@ class UniBert(nn.Module):
         layers = fused.encode(self.mlm, self._weights, micro.tokens_RT, padding_BT if uneven else None)
         picked_MD = self._told(layers[-1][micro.picked_M], language_M)
         if not logits:
-            return States(fused.head_loss(self.mlm, self._weights, picked_MD, micro.targets_M), layers, None)
-        logits_MV = fused.logits(self.mlm, self._weights, picked_MD)
-        return States(fused.cross_entropy_sum(logits_MV, micro.targets_M), layers, logits_MV)
+            return States(fused_loss.head_loss(self.mlm, self._weights, picked_MD, micro.targets_M), layers, None)
+        logits_MV = fused_loss.logits(self.mlm, self._weights, picked_MD)
+        return States(fused_loss.cross_entropy_sum(logits_MV, micro.targets_M), layers, logits_MV)
 
     def _modules_pass(self, micro: Micro) -> list[Tensor]:
         if micro.spans is not None:

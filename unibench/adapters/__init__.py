@@ -1,7 +1,7 @@
 """One adapter for each task family: how its examples become tokens, a loss, predictions and units.
 
-A new family is one adapter file, one line in `ADAPTERS` and one in `RECIPES`. Nothing here imports torch: planning a
-run reads recipes, and planning must be fast.
+A new family is one adapter file, one line in `ADAPTERS` and one in `RECIPES`, or a `unibench.plugins.Plugin` in a
+package of its own. Nothing here imports torch: planning a run reads recipes, and planning must be fast.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from unibench.errors import UnknownName
+from unibench import families, plugins
+from unibench.errors import UnknownName, UserError
 from unibench.store import Recipe
 
 if TYPE_CHECKING:
@@ -36,8 +37,34 @@ RECIPES: dict[str, Recipe] = {
 
 
 def get_adapter(family: str) -> Adapter:
-    """Returns the adapter of a task family, importing it (and torch) only now. UnknownName when there is none."""
-    if family not in ADAPTERS:
-        raise UnknownName("task family", family, ADAPTERS, "unibench.adapters.ADAPTERS")
-    module, name = ADAPTERS[family].split(":")
+    """Returns the adapter of a task family, importing it (and torch) only now.
+
+    Raises UnknownName when there is none, UserError when another package's cannot be imported.
+    """
+    if family in ADAPTERS:
+        return _made(ADAPTERS[family])
+    place = _plugin(family).adapter
+    try:
+        return _made(place)
+    except Exception as error:  # another package's code may raise anything
+        raise UserError(
+            f"the adapter {place} of the task family {family!r} cannot be loaded ({plugins.describe(error)}); "
+            "mend or uninstall the package it is in"
+        ) from error
+
+
+def recipe(family: str) -> Recipe:
+    """Returns how encoders are fine-tuned on a task family; UnknownName when there is none. Imports no adapter."""
+    return RECIPES[family] if family in RECIPES else _plugin(family).recipe
+
+
+def _plugin(family: str) -> plugins.Plugin:
+    plugin = plugins.family(family)
+    if plugin is None:
+        raise UnknownName("task family", family, families.known(), "unibench.adapters.ADAPTERS")
+    return plugin
+
+
+def _made(place: str) -> Adapter:
+    module, name = place.split(":")
     return cast("Adapter", getattr(import_module(module), name)())

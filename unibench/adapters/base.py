@@ -22,7 +22,11 @@ INIT_STD = 0.02  # BERT's, for every head
 
 
 class Adapter(Protocol):
-    """One task family. Stateless: the card travels with each call."""
+    """One task family. Stateless: the card travels with each call, and what depends on the data is a keyword.
+
+    `language` is the code of the language the examples are in, "" where they are in several or it is not known;
+    `threshold` is what `calibrate` returned. An adapter that inherits from this class need not write `calibrate`.
+    """
 
     def unit_names(self, card: TaskCard) -> tuple[str, ...]:
         """Returns the names of the K columns of `units`."""
@@ -33,6 +37,7 @@ class Adapter(Protocol):
     ) -> Rows:
         """Returns the examples as rows of at most `max_tokens`; with `training`, also what `loss` reads.
 
+        Without `training` targets may be None: those examples are only read, never scored.
         An example that cannot be trained on may be left out when `training`, if `Rows.counts` says so; otherwise every
         example is predicted, whatever its length.
         """
@@ -57,14 +62,43 @@ class Adapter(Protocol):
         """Returns one array for each row of the batch, whatever `units` needs of it."""
         ...
 
+    def calibrate(
+        self,
+        card: TaskCard,
+        examples: Sequence[Example],
+        rows: Rows,
+        answers: Sequence[NDArray[Any]],
+        *,
+        language: str = "",
+    ) -> float | None:
+        """Returns the threshold that suits a model's answers to its dev set best; None where there is none to choose.
+
+        What is chosen on dev is what `units` and `outputs` are given for every other split; until then it is 0.
+        """
+        return None
+
     def units(
-        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+        self,
+        card: TaskCard,
+        examples: Sequence[Example],
+        rows: Rows,
+        answers: Sequence[NDArray[Any]],
+        *,
+        language: str = "",
+        threshold: float = 0.0,
     ) -> NDArray[np.float64]:
         """Returns (N, K), row i scoring `examples[i]`, from the `predict` arrays of all rows in the order of `rows`."""
         ...
 
     def outputs(
-        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+        self,
+        card: TaskCard,
+        examples: Sequence[Example],
+        rows: Rows,
+        answers: Sequence[NDArray[Any]],
+        *,
+        language: str = "",
+        threshold: float = 0.0,
     ) -> list[Any]:
         """Returns what was predicted for each example as plain JSON values, for people who read predictions."""
         ...

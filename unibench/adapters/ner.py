@@ -1,12 +1,14 @@
-"""Named entities: one tag for each token, scored as spans. Units: tp, fp, fn of each sentence.
+"""Named entities: one tag for each token, scored as spans. Units: tp, fp, fn of each sentence, over all types and by
+type.
 
-Summed over sentences, the units give the corpus-level span F1 of seqeval's default mode.
+Summed over sentences, the units give the corpus-level scores of seqeval's default mode, overall and by type.
 
 Shapes: B rows, T subwords, C tags.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,17 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unibench.adapters.base import LinearHead
+from unibench.adapters.base import Adapter, LinearHead
 from unibench.adapters.rows import Rows, stack, tokenise
 from unibench.adapters.spans import spans
 from unibench.cards import TaskCard
 from unibench.data import Example
 from unibench.errors import CardError, DataError
+from unibench.labels import OUTSIDE, type_of
+from unibench.metrics import NER_UNITS
 
 IGNORED = -100
 
 
-class Ner:
+class Ner(Adapter):
     """A token is tagged at its first subword; a token of which no subword is left (a stray control character) is O.
 
     A sentence longer than a row becomes overlapping windows, and each token is trained and predicted in exactly one of
@@ -33,14 +37,15 @@ class Ner:
     """
 
     def unit_names(self, card: TaskCard) -> tuple[str, ...]:
-        return ("tp", "fp", "fn")
+        return (*NER_UNITS, *(f"{unit}:{kind}" for kind in _types(card) for unit in NER_UNITS))
 
     def encode(
         self, tokenizer: Any, card: TaskCard, examples: Sequence[Example], *, max_tokens: int, training: bool
     ) -> Rows:
         tag_id = _tag_ids(card)
         for example in examples:
-            _check(example, card, tag_id)
+            if example.target is not None:
+                _check(example, card, tag_id)
         space = " " if _wants_spaces(tokenizer) else ""
         sentences = [[t if i == 0 else space + t for i, t in enumerate(e.inputs["tokens"])] for e in examples]
         encodings: list[Any] = []
@@ -78,23 +83,41 @@ class Ner:
         return list(output.float().argmax(dim=-1).cpu().numpy())
 
     def units(
-        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+        self,
+        card: TaskCard,
+        examples: Sequence[Example],
+        rows: Rows,
+        answers: Sequence[NDArray[Any]],
+        *,
+        language: str = "",
+        threshold: float = 0.0,
     ) -> NDArray[np.float64]:
+        types = _types(card)
         predicted = _tags(card, examples, rows, answers)
-        return np.array(
-            [span_counts(example.target, tags) for example, tags in zip(examples, predicted, strict=True)],
-            dtype=np.float64,
-        ).reshape(-1, 3)
+        counts = [span_counts(e.target, tags, types) for e, tags in zip(examples, predicted, strict=True)]
+        return np.array(counts, dtype=np.float64).reshape(len(examples), len(self.unit_names(card)))
 
     def outputs(
-        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+        self,
+        card: TaskCard,
+        examples: Sequence[Example],
+        rows: Rows,
+        answers: Sequence[NDArray[Any]],
+        *,
+        language: str = "",
+        threshold: float = 0.0,
     ) -> list[Any]:
+        """Returns the tags of each sentence, as they were predicted: an entity may begin with I-."""
         return [list(tags) for tags in _tags(card, examples, rows, answers)]
+
+
+def _types(card: TaskCard) -> tuple[str, ...]:
+    return tuple(sorted({type_of(label) for label in card.labels if label != OUTSIDE}))
 
 
 def _tags(card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]) -> list[list[str]]:
     """The predicted tag of every token."""
-    predicted = [["O"] * len(example.inputs["tokens"]) for example in examples]
+    predicted = [[OUTSIDE] * len(example.inputs["tokens"]) for example in examples]
     for row, answer in enumerate(answers):
         word = rows.aside["word"][rows.starts[row] : rows.starts[row + 1]]
         at = np.flatnonzero(word >= 0)  # the answer is as long as its batch's longest row
@@ -104,11 +127,16 @@ def _tags(card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequ
     return predicted
 
 
-def span_counts(gold: Sequence[str], predicted: Sequence[str]) -> tuple[int, int, int]:
-    """Returns (tp, fp, fn): a span counts as found when type, first and last token all agree."""
+def span_counts(gold: Sequence[str], predicted: Sequence[str], types: Sequence[str] = ()) -> list[int]:
+    """Returns tp, fp, fn of all spans, then of those of each type in `types`.
+
+    A span counts as found when type, first and last token all agree: one of another type is a fp of that type and
+    a fn of its own.
+    """
     wanted, found = spans(gold), spans(predicted)
-    tp = len(wanted & found)
-    return tp, len(found) - tp, len(wanted) - tp
+    sets = (wanted & found, found - wanted, wanted - found)
+    by_type = [Counter(span[0] for span in those) for those in sets]
+    return [*(len(those) for those in sets), *(counted[kind] for kind in types for counted in by_type)]
 
 
 def first_subwords(windows: Sequence[Any]) -> list[NDArray[np.int64]]:
@@ -151,7 +179,7 @@ def _wants_spaces(tokenizer: Any) -> bool:
 
 
 def _tag_ids(card: TaskCard) -> dict[str, int]:
-    if "O" not in card.labels:
+    if OUTSIDE not in card.labels:
         raise CardError(f"task {card.name!r} lists the tags {list(card.labels)}; the tag 'O' is missing from labels")
     return {tag: i for i, tag in enumerate(card.labels)}
 

@@ -1,6 +1,6 @@
-"""Natural-language inference: a pair of texts, one class. Units: gold_id, pred_id.
+"""Natural-language inference: a pair of texts, one of two or more classes. Units: gold_id, pred_id.
 
-Shapes: B rows, T tokens, D width, C classes.
+Shapes: B rows, C classes.
 """
 
 from __future__ import annotations
@@ -13,36 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unibench.adapters.base import DROPOUT, linear, mean_pool
-from unibench.adapters.rows import Rows, stack, tokenise
+from unibench.adapters.base import Adapter
+from unibench.adapters.pairs import PairHead, encode_pairs
+from unibench.adapters.rows import Rows
 from unibench.cards import TaskCard
 from unibench.data import Example
 from unibench.errors import DataError
 
 
-class PairHead(nn.Module):
-    """A tanh layer on a summary of the pair and a classifier.
-
-    The summary is the first token's vector beside the mean of all real tokens. The published head reads the first token
-    alone, which fails small encoders whose pretraining never used it: a 2x128 one trained from random weights on 24,000
-    SNLI pairs got accuracy 0.54 and 0.42 at rates 3e-4 and 1e-3 by the first token, 0.55 and 0.52 by the mean or both.
-    Not the encoder's own pooler either: half of the encoders compared were pretrained without one.
-    """
-
-    def __init__(self, width: int, classes: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(DROPOUT)
-        self.dense = linear(2 * width, width, generator)
-        self.out = linear(width, classes, generator)
-
-    def forward(self, hidden_BTD: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        summary_B2D = torch.cat([hidden_BTD[:, 0].float(), mean_pool(hidden_BTD, batch["attention_mask"])], dim=-1)
-        dense_BD = torch.tanh(self.dense(self.dropout(summary_B2D)))
-        logits_BC: Tensor = self.out(self.dropout(dense_BD))
-        return logits_BC
-
-
-class Nli:
+class Nli(Adapter):
     """Premise and hypothesis as one row; the longer of the two is cut first where they do not fit."""
 
     def unit_names(self, card: TaskCard) -> tuple[str, ...]:
@@ -51,17 +30,9 @@ class Nli:
     def encode(
         self, tokenizer: Any, card: TaskCard, examples: Sequence[Example], *, max_tokens: int, training: bool
     ) -> Rows:
-        gold = np.array([_gold(card, example) for example in examples], dtype=np.int64)
+        gold = [_gold(card, example) for example in examples if training or example.target is not None]
         pairs = [(example.inputs["premise"], example.inputs["hypothesis"]) for example in examples]
-        windows = list(tokenise(tokenizer, pairs, max_tokens=max_tokens))
-        kept = [i for i, found in enumerate(windows) if found]
-        return stack(
-            tokenizer,
-            [windows[i][0] for i in kept],
-            kept,
-            per_row={"gold": gold[kept]} if training else {},
-            counts={"truncated": sum(len(found) > 1 for found in windows)},
-        )
+        return encode_pairs(tokenizer, pairs, np.array(gold) if training else None, max_tokens=max_tokens)
 
     def head(self, card: TaskCard, width: int, generator: torch.Generator) -> nn.Module:
         return PairHead(width, len(card.labels), generator)
@@ -76,17 +47,35 @@ class Nli:
         return list(output.float().argmax(dim=-1).cpu().numpy())
 
     def units(
-        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+        self,
+        card: TaskCard,
+        examples: Sequence[Example],
+        rows: Rows,
+        answers: Sequence[NDArray[Any]],
+        *,
+        language: str = "",
+        threshold: float = 0.0,
     ) -> NDArray[np.float64]:
-        units = np.zeros((len(examples), 2))
-        units[:, 0] = [example.target for example in examples]
-        units[rows.example, 1] = answers
-        return units
+        return np.column_stack([[example.target for example in examples], _predicted(examples, rows, answers)])
 
     def outputs(
-        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+        self,
+        card: TaskCard,
+        examples: Sequence[Example],
+        rows: Rows,
+        answers: Sequence[NDArray[Any]],
+        *,
+        language: str = "",
+        threshold: float = 0.0,
     ) -> list[Any]:
-        return [card.labels[int(unit[1])] for unit in self.units(card, examples, rows, answers)]
+        return [card.labels[int(label_id)] for label_id in _predicted(examples, rows, answers)]
+
+
+def _predicted(examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    """Returns (N,) the class of every example; one of which no token is left is given the first."""
+    predicted = np.zeros(len(examples))
+    predicted[rows.example] = answers
+    return predicted
 
 
 def _gold(card: TaskCard, example: Example) -> int:

@@ -1,10 +1,14 @@
-"""Extractive question answering: the span of the context that answers. Units: exact, f1 (SQuAD v1.1).
+"""Extractive question answering: the span of the context that answers. Units: exact, f1 and, where questions may have
+no answer, answerable (1 or 0).
 
-Every question has an answer in its context. Contexts longer than a row are read in overlapping windows; a training
-window that does not hold the whole answer points at its first token (Devlin et al. 2018, run_squad.py), which teaches
-such windows low scores, and prediction never chooses that token.
+Contexts longer than a row are read in overlapping windows. A training window that does not hold the whole answer points
+at its first token, as do all windows of a question without one (Devlin et al. 2018, run_squad.py): that teaches such
+windows low scores. Prediction never chooses that token as a span, but where questions may have no answer its score is
+compared with the best span's.
 
-Shapes: B rows, T tokens, 2 for start and end.
+Card options: `unanswerable` (an empty list of answers is a question without one) and `normalisation` (answers.py).
+
+Shapes: B rows, T tokens, 2 for start and end, S spans of a row.
 """
 
 from __future__ import annotations
@@ -17,32 +21,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unibench.adapters import squad
-from unibench.adapters.base import LinearHead
+from unibench.adapters import nbest
+from unibench.adapters.answers import Normalise, compare, normaliser
+from unibench.adapters.base import Adapter, LinearHead
 from unibench.adapters.rows import Rows, stack, tokenise
 from unibench.cards import TaskCard
 from unibench.data import Example
+from unibench.errors import DataError
+from unibench.metrics import ANSWERABLE, QA_UNITS
 
 MAX_QUESTION_TOKENS = 64
 OVERLAP_TOKENS = 128
-MAX_ANSWER_TOKENS = 30
 
 
-class Qa:
+class Qa(Adapter):
     """Question and context as one row; the question first, as in every published setup."""
 
     def unit_names(self, card: TaskCard) -> tuple[str, ...]:
-        return ("exact", "f1")
+        return (*QA_UNITS, ANSWERABLE) if _may_be_empty(card) else QA_UNITS
 
     def encode(
         self, tokenizer: Any, card: TaskCard, examples: Sequence[Example], *, max_tokens: int, training: bool
     ) -> Rows:
-        counts = {"windowed": 0, "questions_cut": 0}
+        spans = [_answer(card, example) for example in examples]
+        lost = [bool(e.target and e.target["text"]) and span is None for e, span in zip(examples, spans, strict=True)]
+        kept = [i for i in range(len(examples)) if not (training and lost[i])]
+        counts = {"windowed": 0, "questions_cut": 0, "answer_not_at_offset": sum(lost)}
         if training:
-            kept = [i for i, example in enumerate(examples) if _answer(example) is not None]
-            counts |= {"answer_not_at_offset": len(examples) - len(kept), "windows_without_answer": 0}
-        else:
-            kept = list(range(len(examples)))
+            counts["windows_without_answer"] = 0
         questions = [examples[i].inputs["question"].strip() for i in kept]
         short = _cut_questions(tokenizer, questions, min(MAX_QUESTION_TOKENS, max_tokens // 3))
         counts["questions_cut"] = sum(a != b for a, b in zip(short, questions, strict=True))
@@ -66,9 +72,8 @@ class Qa:
                 begins.append(chars[:, 0])
                 ends.append(chars[:, 1])
                 if training:
-                    span = _answer(examples[i])
-                    assert span is not None
-                    answers.append(token_span(inside, chars, *span) or (0, 0))
+                    span = spans[i]
+                    answers.append((span and token_span(inside, chars, *span)) or (0, 0))
                     counts["windows_without_answer"] += answers[-1] == (0, 0)
         return stack(
             tokenizer,
@@ -93,52 +98,93 @@ class Qa:
         return torch.tensor(2 * len(batch["answer"]))
 
     def predict(self, output: Tensor, batch: Mapping[str, Tensor]) -> list[NDArray[Any]]:
-        scores_B, first_B, last_B = best_spans(output.float(), batch["inside"].bool())
-        return list(torch.stack([scores_B.double(), first_B.double(), last_B.double()], dim=1).cpu().numpy())
+        """Returns (1 + S, 3) for each row: score, first and last token of its null answer, then of its best spans.
+
+        0.8 kB a row; on the device `best_spans` says.
+        """
+        logits_BT2 = output.float()
+        spans_BS3 = torch.stack([t.float() for t in nbest.best_spans(logits_BT2, batch["inside"].bool())], dim=-1)
+        null_B13 = nn.functional.pad(logits_BT2[:, 0].sum(dim=-1)[:, None, None], (0, 2))
+        return list(torch.cat([null_B13, spans_BS3], dim=1).cpu().numpy())
+
+    def calibrate(
+        self,
+        card: TaskCard,
+        examples: Sequence[Example],
+        rows: Rows,
+        answers: Sequence[NDArray[Any]],
+        *,
+        language: str = "",
+    ) -> float | None:
+        """Returns by how much the null answer must outscore the best span to be given, for the best F1 on `examples`.
+
+        None for a card whose questions all have answers.
+        """
+        if not _may_be_empty(card):
+            return None
+        normalise = _normaliser(card, language)
+        found = nbest.read(examples, rows, answers, 1)
+        gains = [
+            compare(read.text, example.target["text"], normalise, may_be_empty=True)[1]
+            - compare("", example.target["text"], normalise, may_be_empty=True)[1]
+            for read, example in zip(found, examples, strict=True)
+        ]
+        return nbest.best_threshold(np.array([read.margin for read in found]), np.array(gains))
 
     def units(
-        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+        self,
+        card: TaskCard,
+        examples: Sequence[Example],
+        rows: Rows,
+        answers: Sequence[NDArray[Any]],
+        *,
+        language: str = "",
+        threshold: float = 0.0,
     ) -> NDArray[np.float64]:
-        texts = _texts(examples, rows, answers)
-        golds = [example.target["text"] for example in examples]
-        return np.array(
-            [(squad.exact(text, gold), squad.f1(text, gold)) for text, gold in zip(texts, golds, strict=True)],
-            dtype=np.float64,
-        ).reshape(-1, 2)
+        may_be_empty, normalise = _may_be_empty(card), _normaliser(card, language)
+        found = nbest.read(examples, rows, answers, 1)
+        units = np.zeros((len(examples), len(self.unit_names(card))))
+        for i, (example, read) in enumerate(zip(examples, found, strict=True)):
+            golds, text = example.target["text"], _given(read, threshold, may_be_empty)
+            units[i, :2] = compare(text, golds, normalise, may_be_empty=may_be_empty)
+            units[i, 2:] = bool(golds)
+        return units
 
     def outputs(
-        self, card: TaskCard, examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]
+        self,
+        card: TaskCard,
+        examples: Sequence[Example],
+        rows: Rows,
+        answers: Sequence[NDArray[Any]],
+        *,
+        language: str = "",
+        threshold: float = 0.0,
     ) -> list[Any]:
-        return _texts(examples, rows, answers)
+        """Returns, for each question, the answer given ("": none), the `N_BEST` best texts, and the null score.
+
+        A text's score is that of its best span, which starts at character `start` of the context. The null score is
+        null for a question of which no row was made.
+        """
+        return [
+            {
+                "answer": _given(read, threshold, _may_be_empty(card)),
+                "nbest": [{"text": text, "score": score, "start": start} for text, score, start in read.answers],
+                "null_score": read.null_score if np.isfinite(read.null_score) else None,
+            }
+            for read in nbest.read(examples, rows, answers, nbest.N_BEST)
+        ]
 
 
-def _texts(examples: Sequence[Example], rows: Rows, answers: Sequence[NDArray[Any]]) -> list[str]:
-    """The best answer to each question, over all its windows."""
-    best_score = np.full(len(examples), -np.inf)
-    texts = [""] * len(examples)
-    for row, (score, first, last) in enumerate(answers):
-        i = int(rows.example[row])
-        if score > best_score[i]:  # raw logits compare across windows of one question, as in run_squad.py
-            best_score[i] = score
-            begin = rows.aside["begin"][rows.starts[row] + int(first)]
-            end = rows.aside["end"][rows.starts[row] + int(last)]
-            texts[i] = examples[i].inputs["context"][begin:end].strip()
-    return texts
+def _may_be_empty(card: TaskCard) -> bool:
+    return bool(card.options.get("unanswerable", False))
 
 
-def best_spans(logits_BT2: Tensor, inside_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns (score, first token, last token) of the best span in each row, each (B,); score -inf where none is.
+def _normaliser(card: TaskCard, language: str) -> Normalise:
+    return normaliser(card.options.get("normalisation", "squad"), language)
 
-    The best of all spans of at most `MAX_ANSWER_TOKENS` tokens, exactly: the published scripts search the 20 best
-    starts and ends, which can only miss.
-    """
-    start_BT, end_BT = logits_BT2.masked_fill(~inside_BT.unsqueeze(-1), -torch.inf).unbind(-1)
-    ahead = nn.functional.pad(end_BT, (0, MAX_ANSWER_TOKENS - 1), value=-torch.inf)
-    windows_BTL = ahead.unfold(-1, MAX_ANSWER_TOKENS, 1)
-    end_score_BT, steps_BT = windows_BTL.max(dim=-1)
-    score_B, first_B = (start_BT + end_score_BT).max(dim=-1)
-    last_B = first_B + steps_BT.gather(-1, first_B.unsqueeze(-1)).squeeze(-1)
-    return score_B, first_B, last_B
+
+def _given(read: nbest.Read, threshold: float, may_be_empty: bool) -> str:
+    return "" if may_be_empty and read.margin > threshold else read.text
 
 
 def token_span(inside: NDArray[np.bool_], chars: NDArray[np.int32], begin: int, end: int) -> tuple[int, int] | None:
@@ -154,11 +200,20 @@ def token_span(inside: NDArray[np.bool_], chars: NDArray[np.int32], begin: int, 
     return (int(touching[0]), int(touching[-1])) if len(touching) else None
 
 
-def _answer(example: Example) -> tuple[int, int] | None:
-    """Characters of the first gold answer; None unless the context holds it exactly where it is said to be."""
-    text, begin = example.target["text"][0], example.target["start"][0]
-    end = begin + len(text)
-    return (begin, end) if text and example.inputs["context"][begin:end] == text else None
+def _answer(card: TaskCard, example: Example) -> tuple[int, int] | None:
+    """Characters of the first gold answer that the context holds exactly where it is said to be; None without any."""
+    if example.target is None:
+        return None
+    texts, starts = example.target["text"], example.target["start"]
+    if not texts and not _may_be_empty(card):
+        raise DataError(
+            f"example {example.id!r} of task {card.name!r} has no answer, and the card does not say that there may be "
+            "none; set unanswerable = true in its [options], or drop the question"
+        )
+    for text, begin in zip(texts, starts, strict=True):
+        if text and begin >= 0 and example.inputs["context"].startswith(text, begin):
+            return begin, begin + len(text)
+    return None
 
 
 def _cut_questions(tokenizer: Any, questions: list[str], limit: int) -> list[str]:
