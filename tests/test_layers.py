@@ -19,13 +19,13 @@ FILES = {
     for path in sorted((REPO / package).rglob("*.py"))
 }
 WITHOUT_TORCH = (
-    "cards", "catalogue", "chance", "check", "cli", "conll", "corpora", "costs", "data", "delimited", "demo",
-    "display", "doctor", "download", "engines", "errors", "examples", "families", "fetch", "files", "holdings", "jobs",
-    "keylines", "labels", "layout", "lines", "listings", "look", "metrics", "mirror", "model_listing", "models",
-    "objects", "options", "parallel", "places", "plugins", "predictions", "probe_plot", "probe_tables", "probes",
-    "protocols", "provisions", "readers", "reduces", "reference", "render", "report", "reports", "runs",
-    "sample.check", "sample.tasks", "sample.text", "sources", "speed", "stats", "store", "supplies", "sweep",
-    "sweep_display", "task_listing", "testsets", "weights",
+    "cards", "catalogue", "cells", "chance", "check", "cli", "conll", "corpora", "costs", "data", "delimited", "demo",
+    "details", "display", "doctor", "download", "engines", "errors", "examples", "families", "fetch", "files",
+    "holdings", "jobs", "keylines", "labels", "layout", "lines", "listings", "look", "metrics", "mirror",
+    "model_listing", "models", "objects", "options", "parallel", "places", "plugins", "predictions", "probe_plot",
+    "probe_tables", "probes", "protocol_tables", "protocols", "provisions", "published", "readers", "reduces",
+    "reference", "render", "report", "reports", "runs", "sample.check", "sample.tasks", "sample.text", "sources",
+    "speed", "stats", "store", "supplies", "sweep", "sweep_display", "task_listing", "testsets", "weights",
 )  # fmt: skip
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "accelerate"}
 
@@ -114,7 +114,7 @@ def test_importing_this_loads_nothing_heavy(module: str) -> None:
     assert not {name.split(".")[0] for name in reached(f"unibench.{module}")} & HEAVY
 
 
-@pytest.mark.parametrize("module", ["stats", "metrics", "cards", "store", "report", "render"])
+@pytest.mark.parametrize("module", ["stats", "metrics", "cards", "store", "report", "reference", "protocols", "render"])
 def test_a_report_needs_no_torch_in_any_function_it_may_call(module: str) -> None:
     seen: set[str] = set()
     waiting = [f"unibench.{module}"]

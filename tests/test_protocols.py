@@ -232,7 +232,7 @@ def test_what_failed_is_listed_and_a_collapsed_reference_breaks_nothing() -> Non
     [
         ([], {}, "no scores under 'monolingual' (nothing is stored); `unibench run --protocol monolingual` makes them"),
         ([record("mbert")], {}, "no scores under 'monolingual' (stored: zero-shot)"),
-        ([mono("mbert", 0.7)], {}, "all scores are under 'monolingual'; run another protocol"),
+        ([mono("mbert", 0.7)], {}, "all scores are under 'monolingual'; `unibench run --protocol zero-shot` makes"),
         ([mono("mbert", 0.7)], {"protocol": "zero-shot+adversarial"}, "run --protocol zero-shot --adversarial`"),
     ],
 )  # fmt: skip

@@ -47,11 +47,13 @@ def test_every_make_target_exists_and_nothing_else_is_asked_for():
             assert words[1] in targets, line
 
 
-def test_the_example_card_is_a_card(tmp_path):
-    card = next(text for kind, _, text in FENCES if kind == "toml" and "family" in text)
-    path = tmp_path / "mynli.toml"
-    path.write_text(card, encoding="utf-8")
-    assert load_card(path).family == "nli"
+def test_the_example_cards_are_cards(tmp_path):
+    cards = [text for kind, _, text in FENCES if kind == "toml" and "family =" in text]
+    for number, card in enumerate(cards):
+        path = tmp_path / f"mine{number}.toml"
+        path.write_text(card, encoding="utf-8")
+        load_card(path)
+    assert len(cards) == 3
 
 
 def test_the_example_settings_are_settings(tmp_path):

@@ -201,6 +201,8 @@ def _about(table: StrictTable, family: Family) -> dict[str, Any]:
         entry.take("average_percent", (int, float), None)
         percent = entry.take("percent", dict, {})
         entry.take("note", str, None)
+        if "languages" in entry.raw:
+            entry.strings("languages")  # those of the average
         entry.finish()
         if not all(isinstance(score, int | float) and 0 <= score <= 100 for score in percent.values()):
             raise entry.error("percent", "holds something that is not a score from 0 to 100")

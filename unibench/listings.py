@@ -64,24 +64,31 @@ def show_findings(findings: Sequence[Finding], console: Console) -> None:
 
 
 def show_plan(planned: Sequence[Planned], console: Console) -> None:
-    """Prints what a sweep would do, a line for each task, model and training, seeds gathered."""
-    confusing = any(item.job.adversarial for item in planned)
-    columns = ["task", "model", "protocol", "trained on", *(["adversary over"] if confusing else [])]
-    table = _table([*columns, "seeds", "scored in", "oracle for", "not available"])
-    seeds: dict[tuple[str, str, tuple[str, ...]], list[Planned]] = {}
-    for item in planned:
-        seeds.setdefault((item.job.task, item.job.model, item.job.train_languages), []).append(item)
-    for (task, model, trained), items in seeds.items():
-        first = items[0]
-        missing = "; ".join(f"{n} × {reason}" if n > 1 else reason for reason, n in _counted(first.missing).items())
-        row = [task, model, first.job.protocol, " ".join(trained)]
-        if confusing:
-            row.append(" ".join(first.job.adversarial))
-        row += [" ".join(str(i.job.seed) for i in items), " ".join(first.languages)]
-        table.add_row(*map(Text, [*row, " ".join(first.oracle if first.languages else ()), missing]))
-    console.print(table)
+    """Prints what a sweep would do, a line for each task and training, and what it cannot do."""
     jobs = [item for item in planned if item.languages]
+    confusing = any(item.job.adversarial for item in jobs)
+    columns = ["task", "models", "seeds", "protocol", "trained on", *(["adversary over"] if confusing else [])]
+    table = _table([*columns, "scored in", "oracle for"])
+    alike: dict[tuple[str, ...], list[Planned]] = {}
+    for item in jobs:
+        row = [item.job.protocol, " ".join(item.job.train_languages)]
+        row += [" ".join(item.job.adversarial)] if confusing else []
+        key = (item.job.task, *row, " ".join(item.languages), " ".join(item.oracle))
+        alike.setdefault(key, []).append(item)
+    for (task, *row), items in alike.items():
+        models = " ".join(dict.fromkeys(item.job.model for item in items))
+        seeds = " ".join(dict.fromkeys(str(item.job.seed) for item in items))
+        table.add_row(*map(Text, [task, models, seeds, *row]))
+    console.print(table)
     show_without_text(jobs, console)
+    gaps: dict[str, list[str]] = {}
+    for item in planned:
+        subject = item.job.model if item.encoder.reason else item.job.task
+        for reason in _counted(item.missing):
+            gaps.setdefault(reason, []).append(subject)
+    for reason, subjects in gaps.items():
+        text = f"not available: {' '.join(dict.fromkeys(subjects))}: {reason}"
+        console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(jobs)} fine-tunings, {sum(len(i.languages) for i in jobs)} records", highlight=False)
 
 

@@ -246,9 +246,8 @@ def _nothing(records: Sequence[RunRecord], against: str, protocol: str | None, r
             has = f"stored: {', '.join(sorted(stored))}" if stored else "nothing is stored"
             return f"nothing to compare: no scores under {name!r} ({has}); `{_run(name)}` makes them"
     if not others:
-        return (
-            f"nothing to compare: all scores are under {against!r}; run another protocol, such as `{_run(KNOWN[-2])}`"
-        )
+        other = next(name for name in KNOWN if name != against)
+        return f"nothing to compare: all scores are under {against!r}; `{_run(other)}` makes others"
     why = f", or is left out: {'; '.join(reasons)}" if reasons else ""
     return (
         f"nothing to compare: no model has scores in one task, language, seed and setting under both {against!r} and "
