@@ -76,7 +76,9 @@ def ours(arguments: argparse.Namespace) -> Callable[[], dict[str, Any]]:
     from unibench.adapters import get_adapter
     from unibench.adapters.rows import stack, training_batches
     from unibench.loop import Loop, Model
+    from unibench.memory import Parts
     from unibench.store import Recipe
+    from unibench.vocabulary import seen_vocabulary
     from unibert.fused_encoder import speed_up
 
     adapter: Any = get_adapter("nli")
@@ -88,13 +90,20 @@ def ours(arguments: argparse.Namespace) -> Callable[[], dict[str, Any]]:
     encoder = speed_up(AutoModel.from_config(shape(arguments.size, arguments.vocab_size)))  # as models.load does
     model = Model(encoder, adapter.head(card, encoder.config.hidden_size, torch.Generator().manual_seed(0)))
     ends: list[float] = []
-    loop = Loop(model.float(), adapter, "cpu", lambda *_: ends.append(time.process_time()))
+
+    def told(phase: str, done: int, total: int) -> None:
+        ends.append(time.process_time())
+
+    loop = Loop(model=model.float(), adapter=adapter, device="cpu", progress=told)
     recipe = Recipe(learning_rates=(1e-4,), epochs=1, batch_size=BATCH, max_tokens=WIDTH)
 
     def measure() -> dict[str, Any]:
         ends.clear()
         order = training_batches(rows, BATCH, torch.Generator().manual_seed(7))
-        loop.train(rows, recipe, 1e-4, arguments.precision, torch.Generator().manual_seed(7))
+        with seen_vocabulary(encoder, rows) as vocabulary:
+            same = vocabulary.renumbered(rows)
+            generator = torch.Generator().manual_seed(7)
+            list(loop.epochs(same, recipe, 1e-4, arguments.precision, generator, parts=Parts()))
         trained = sum(int(rows.lengths[batch].sum()) for batch in order[1:]) / (ends[-1] - ends[0])
         began = time.process_time()
         loop.predict(rows, arguments.precision, "predict")
