@@ -37,8 +37,8 @@ def took(seconds: float, done: Planned, train: float = 100, dev: float = 10, sco
     return Timed(item=done, seconds=seconds, train_tokens=train, dev_tokens=dev, eval_tokens=scored)
 
 
-# 2 rates x (3 passes x 2 epochs x 100 trained + 10 selected by) + 2 languages x 20 scored
-PASSED = 2 * (3 * 2 * 100 + 10) + 2 * 20
+# 2 rates x 2 epochs x (3 passes x 100 trained + 10 selected by) + 2 languages x 20 scored
+PASSED = 2 * 2 * (3 * 100 + 10) + 2 * 20
 
 
 def test_before_the_first_is_done_nothing_is_said() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -88,6 +90,19 @@ def test_an_encoder_that_predicted_first_can_be_trained() -> None:
             with torch.inference_mode():
                 fast(**batch(padded=True))
             fast(**batch(padded=True)).last_hidden_state.sum().backward()
+
+
+def test_nothing_keeps_an_encoder_that_is_done_with() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        fast = speed_up(encoder("bert"))
+        fast(**batch(padded=True)).last_hidden_state.sum().backward()
+        there = weakref.ref(fast)
+        del fast
+        assert there() is None, "a cycle would keep it until the collector comes"
+    finally:
+        gc.enable()
 
 
 def test_what_it_was_not_made_for_goes_to_the_original() -> None:

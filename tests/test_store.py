@@ -248,3 +248,17 @@ def test_a_record_from_before_there_were_predictions_is_read(tmp_path: Path) -> 
     path.write_text(json.dumps(raw))
     found = store.read(path, units=False)
     assert (found.predictions, found.oracle, found.job) == ({}, {}, JOB)
+
+
+def test_a_record_from_before_early_stopping_is_not_taken_for_todays(tmp_path: Path) -> None:
+    path = store.write(tmp_path, ok())
+    raw = json.loads(path.read_text())
+    del raw["job"]["recipe"]["patience"]
+    for name in ("adversarial", "adversary_strength", "max_tokens"):
+        del raw["job"][name]
+    path.write_text(json.dumps(raw))
+    old = store.read(path)
+    assert old.job.recipe is not None
+    assert old.job.recipe.patience == 0
+    assert old.job != ok().job
+    assert replace(old.job, recipe=ok().job.recipe) == ok().job

@@ -26,7 +26,6 @@ from unibench.adapters.base import mean_pool
 from unibench.adapters.rows import Rows, collate
 from unibert.objectives import Discriminator, ganin_ramp, gradient_reversal, language_loss
 
-STRENGTH = 0.1  # of the reversed gradient at the end of its ramp, beside the task's mean loss
 HIDDEN = 256
 # The discriminator's, in every trial, for at the encoder's rate it would lag behind. At 1e-3 a fresh probe read the
 # language of a toy as well as ever (0.97 to 1.00 of it, three seeds), at 3e-3 less of it (0.73 to 0.97).

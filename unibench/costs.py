@@ -111,7 +111,7 @@ def _passes(item: Planned, like: Sequence[Timed]) -> float:
     passed = scored * len(item.languages)
     recipe = item.job.recipe
     if recipe is not None:
-        selected = dev * (1 + len(item.oracle) * ORACLE_LIMIT / DEV_LIMIT)
+        selected = dev * (recipe.epochs + len(item.oracle) * ORACLE_LIMIT / DEV_LIMIT)
         rows = 2 if item.job.adversarial else 1  # each batch has as many rows of text beside it
         passed += len(recipe.learning_rates) * (TRAINED_PASSES * recipe.epochs * rows * train + selected)
     return passed

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unibench.adapters import get_adapter
+from unibench.adapters import ADVERSARY_STRENGTH, get_adapter
 from unibench.adapters import recipe as default_recipe
 from unibench.adapters.rows import Rows
-from unibench.adversarial import STRENGTH, Opposition, oppose
+from unibench.adversarial import Opposition, oppose
 from unibench.cards import TaskCard
 from unibench.data import Example
 from unibench.loop import Loop, Model, Precision, Progress, max_row_tokens
@@ -94,7 +94,7 @@ def finetune(
     target_devs: Splits = NONE,
     unlabelled: Splits = NONE,
     language_of: Callable[[Example], str] | None = None,
-    adversary_strength: float = STRENGTH,
+    adversary_strength: float = ADVERSARY_STRENGTH,
     cache: Path | None = None,
     keep_outputs: bool = False,
 ) -> Finetuned:

@@ -134,6 +134,7 @@ def _measure(item: Planned, around: Surroundings, progress: Progress) -> list[_R
         precision=around.precision,
         progress=progress,
         target_devs={code: loaded.examples for code, loaded in own_devs.items()},
+        adversary_strength=job.adversary_strength,
         unlabelled={code: texts.examples for code, texts in supplies.texts().items()},
         language_of=lambda example: data.language_of(example.id),
         cache=around.results / "cache" / "rows",
@@ -143,6 +144,11 @@ def _measure(item: Planned, around: Surroundings, progress: Progress) -> list[_R
     notes = tuned.notes()
     counts = notes.pop("counts")
     commit, dirty = provenance.commit()
+    commits = {
+        hub: found
+        for part in (train, dev, *own_devs.values(), *supplies.texts().values())
+        for hub, found in (part.commits.items() if part else ())
+    }
     for code, loaded in evals.items():
         extra = {
             **models.fetch(item.encoder).about,
@@ -151,7 +157,7 @@ def _measure(item: Planned, around: Surroundings, progress: Progress) -> list[_R
             "rows": dict(loaded.notes),
             "train_rows": dict(train.notes) if train else {},
             "dev_rows": dict(dev.notes) if dev else {},
-            "dataset_commits": {**(train.commits if train else {}), **loaded.commits},
+            "dataset_commits": {**commits, **loaded.commits},
             "threads": around.threads,
         }
         if job.adversarial:

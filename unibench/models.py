@@ -32,6 +32,8 @@ HUB_FILES = [
     "special_tokens_map.json",
     "added_tokens.json",
 ]
+# Weights that make up an encoder, unlike heads and poolers; old checkpoints also keep the numbers 0, 1, 2, … there.
+IN_THE_ENCODER = re.compile(r"(?:^|\.)(?:layers?|embeddings)\.(?!.*position_ids$)")
 FLOOR = "scratch"
 FLOOR_SIZE = "xxsmall"
 Kind = Literal["trained", "teacher", "catalogue", "path", "scratch"]
@@ -171,6 +173,12 @@ def load(encoder: Encoder) -> tuple[Any, Any]:
     missing = sorted(name for name in found["missing_keys"] if "pooler." not in name)
     if missing:
         raise Unavailable(f"{here.folder} lacks {len(missing)} weights of its encoder, {missing[0]!r} for one")
+    ignored = sorted(name for name in found["unexpected_keys"] if IN_THE_ENCODER.search(name))
+    if ignored:
+        raise Unavailable(
+            f"{here.folder} holds {len(ignored)} weights that this version of transformers leaves out of its encoder, "
+            f"{ignored[0]!r} for one"
+        )
     return tokenizer, speed_up(model)
 
 

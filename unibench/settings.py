@@ -134,7 +134,7 @@ def recipe_words(recipe: Recipe | None) -> str:
     rates = "/".join(f"{rate:g}" for rate in recipe.learning_rates)
     return (
         f"{recipe.epochs:g} epochs, batch {recipe.batch_size}, {recipe.max_tokens} tokens, learning rates "
-        f"{rates}, warm-up {recipe.warmup_frac:g}, decay {recipe.weight_decay:g}"
+        f"{rates}, patience {recipe.patience}, warm-up {recipe.warmup_frac:g}, decay {recipe.weight_decay:g}"
     )
 
 

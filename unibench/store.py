@@ -35,7 +35,8 @@ class Recipe:
     """How an encoder is fine-tuned. One shared default per family; every model sees the same one.
 
     `learning_rates` is a grid: the rate with the best source-dev score is used, and recorded. Training stops once
-    `patience` epochs in a row did not improve on the best source-dev score; the best epoch's weights are used.
+    `patience` epochs in a row did not improve on the best source-dev score; the best epoch's weights are used. 0 stands
+    in records from before: every epoch was trained, and the last one used.
     """
 
     learning_rates: tuple[float, ...]
@@ -51,9 +52,10 @@ class Recipe:
 class Job:
     """One fine-tuning (or none, where the card trains nothing); measured in one or many languages.
 
-    `adversarial` holds the languages that a discriminator was to confuse while the task was learned: those trained on
-    and those of which only unlabelled text was read; empty is off.
-    `origin` is "data" for real data sets and "sample" for the generated one: they never meet in a table.
+    `adversarial` holds the languages that a discriminator was to confuse while the task was learned, those trained on
+    and those of which only unlabelled text was read (empty is off), and `adversary_strength` the weight of its reversed
+    gradient. `max_tokens` is how much is read of a row where nothing is trained and no recipe says it. `origin` is
+    "data" for real data sets and "sample" for the generated one: they never meet in a table.
     """
 
     model: str
@@ -66,6 +68,8 @@ class Job:
     eval_limit: int | None = None
     origin: str = "data"
     adversarial: tuple[str, ...] = ()
+    adversary_strength: float = 0.0
+    max_tokens: int | None = None
 
     @property
     def setting(self) -> str:
@@ -215,7 +219,7 @@ def read(path: Path, *, units: bool = True) -> RunRecord:
         job = dict(raw.pop("job"))
         recipe = job.pop("recipe")
         if recipe is not None:
-            recipe = Recipe(**{**recipe, "learning_rates": tuple(recipe["learning_rates"])})
+            recipe = Recipe(**{"patience": 0, **recipe, "learning_rates": tuple(recipe["learning_rates"])})
         made = raw.pop("provenance")
         record = {
             **raw,

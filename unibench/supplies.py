@@ -9,7 +9,7 @@ from typing import Any
 from unibench import data
 from unibench.cards import TaskCard
 from unibench.data import Loaded, Origin
-from unibench.errors import Unavailable
+from unibench.errors import DataError, Unavailable
 from unibench.store import Job
 
 ORACLE_LIMIT = 500  # examples of a language's own dev split: three learning rates are told apart by fewer
@@ -40,10 +40,12 @@ class Supplies:
         return self._load("eval", (language,), self.job.eval_limit)
 
     def own_dev(self, language: str) -> Loaded | None:
-        """Returns dev examples of a measured language itself, None where its rows turn out not to be labelled."""
+        """Returns dev examples of a measured language itself, None where its rows turn out not to be labelled or not
+        to be readable: what nothing is trained or scored on stops no job.
+        """
         try:
             return self._load("dev", (language,), ORACLE_LIMIT)
-        except Unavailable:
+        except (Unavailable, DataError):
             return None
 
     def own_dev_source(self, language: str) -> str:
@@ -88,6 +90,7 @@ class Supplies:
     def _load(self, part: data.Part, languages: tuple[str, ...], limit: int | None) -> Loaded:
         key = self._key(part, languages, limit)
         if key not in _LOADED:
+            self._make_room()
             _LOADED[key] = data.load(self.card, part, languages, self.origin, limit=limit)
         return _LOADED[key]
 
@@ -95,8 +98,14 @@ class Supplies:
         limit = min(UNLABELLED_LIMIT, self.job.train_limit or UNLABELLED_LIMIT)
         key = self._key("unlabelled", (language,), limit)
         if key not in _LOADED:
+            self._make_room()
             _LOADED[key] = data.unlabelled(self.card, language, self.origin, limit)
         return _LOADED[key]
+
+    def _make_room(self) -> None:
+        """Lets go of other cards' examples: plans go card by card, and a large training set is gigabytes of objects."""
+        if any(key[1] != self.card.sha256 for key in _LOADED):
+            forget()
 
     def _key(self, part: str, languages: tuple[str, ...], limit: int | None) -> tuple[Any, ...]:
         return (self.card.name, self.card.sha256, str(self.card.folder), part, languages, str(self.origin), limit)

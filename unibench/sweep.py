@@ -6,9 +6,11 @@ becomes an unavailable line. One Planned is one fine-tuning, measured in each of
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -101,6 +103,8 @@ def plan(
                         eval_limit=eval_limit,
                         origin=origin,
                         adversarial=training.adversarial,
+                        adversary_strength=adapters.ADVERSARY_STRENGTH if training.adversarial else 0.0,
+                        max_tokens=None if recipe else adapters.recipe(card.family).max_tokens,
                     )
                     first = index == 0 and seed == 0 and not encoder.reason
                     planned.append(
@@ -207,15 +211,21 @@ def _place(source: Source, code: str) -> tuple[str, ...]:
 
 
 def shard(planned: Sequence[Planned], spec: str) -> list[Planned]:
-    """Returns the K-th of N shares of a plan for a `spec` "K/N": every N-th fine-tuning, from the K-th on.
+    """Returns the K-th of N shares of a plan for a `spec` "K/N".
 
-    The shares of one plan are disjoint and make up the whole. Raises UserError for another spec.
+    A fine-tuning's share follows from what it is, not from its place: machines that see different models or tasks still
+    leave none out and do none twice. Raises UserError for another spec.
     """
     found = re.fullmatch(r"([0-9]+)/([0-9]+)", spec)
     number, count = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= number <= count:
         raise UserError(f"--shard {spec!r}: expected K/N with K from 1 to N, such as 2/8 for the second of eight")
-    return list(planned[number - 1 :: count])
+
+    def share(job: Job) -> int:  # seeds follow one another, so that the shares are nearly equal
+        words = json.dumps({**asdict(job), "seed": 0}, sort_keys=True)
+        return (int(hashlib.sha256(words.encode()).hexdigest(), 16) + job.seed) % count
+
+    return [item for item in planned if share(item.job) == number - 1]
 
 
 def outstanding(planned: Sequence[Planned], around: Surroundings, *, retry: bool = False) -> list[Planned]:

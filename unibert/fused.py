@@ -123,7 +123,7 @@ class _Attention(torch.autograd.Function):
         q, k, v = qkv_N3D.view(B, T, 3, heads, W).permute(2, 0, 3, 1, 4).contiguous().view(3, B * heads, T, W)
         scores = torch.bmm(q, k.transpose(1, 2)).mul_(W**-0.5)
         if padding_BT is not None:
-            scores.view(B, heads, T, T).masked_fill_(padding_BT[:, None, None], float("-inf"))
+            scores.view(B, heads, T, T).masked_fill_(padding_BT[:, None, None], torch.finfo(scores.dtype).min)
         shares = torch.softmax(scores, -1)
         ctx.shape, ctx.drop = (B, T, heads, W), None
         kept = shares

@@ -14,7 +14,10 @@ from unibert.errors import UserError
 
 MANIFEST = "unibert.json"
 SCHEMA = 1
-_IDENTITY = ("config.json", "tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model")
+_IDENTITY = (
+    "added_tokens.json", "config.json", "merges.txt", "sentencepiece.bpe.model", "special_tokens_map.json",
+    "spiece.model", "spm.model", "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt",
+)  # fmt: skip
 
 
 def write_text(path: Path, text: str) -> None:

@@ -29,6 +29,8 @@ ADAPTERS: dict[str, str] = {
 # logarithmic scale, and the one best on source dev is used.
 RATES = (3e-5, 3e-4, 3e-3)
 
+ADVERSARY_STRENGTH = 0.1  # of the reversed gradient at the end of its ramp, beside the task's mean loss
+
 RECIPES: dict[str, Recipe] = {
     "ner": Recipe(learning_rates=RATES, epochs=3, batch_size=32, max_tokens=128),
     "nli": Recipe(learning_rates=RATES, epochs=2, batch_size=32, max_tokens=128),
