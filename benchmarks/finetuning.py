@@ -2,16 +2,16 @@
 
 Both sides fine-tune the same encoder (same shape, vocabulary, dropout, batch of 32, AdamW) on the same pairs of three
 classes, on one thread, from token numbers: tokenising is not timed. The peer is `Trainer` with
-`AutoModelForSequenceClassification`, as its examples call it (every row padded to 128) or at its best
-(`train_sampling_strategy="group_by_length"`, padded to the longest of a batch), in our precision; it predicts in the
-order of the data, padded to 128 or to the longest of a batch. Each side is a process of its own with the environment
-its users have; repeats are interleaved and medians printed, with the range of the ratios.
+`AutoModelForSequenceClassification`: at its best (`train_sampling_strategy="group_by_length"`, padded to the longest of
+a batch, in our precision), and as its examples call it (every row padded to 128), in our precision and in float32, which
+it uses unless told otherwise. It predicts in the order of the data. Each side is a process of its own with the
+environment its users have; repeats are interleaved and medians printed, with the range of the ratios.
 
     python benchmarks/finetuning.py                       # vocabulary 32,000, bf16
-    python benchmarks/finetuning.py --vocab-size 120000 --precision fp32
-    python benchmarks/finetuning.py --peer-environment ours
+    python benchmarks/finetuning.py --vocab-size 120000
+    python benchmarks/finetuning.py --precision fp32 --peer-environment ours
 
-Each repeat is one stretch of 50 batches, which both sides sort by length among themselves.
+Each repeat trains 50 batches of 6,400 pairs and predicts 1,600 of them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,10 +33,16 @@ from workload import WIDTH, synthetic
 
 from unibert.environment import RUNTIME
 
-OURS, GROUPED, PADDED = "unibench", "HF Trainer, group_by_length", "HF Trainer, padded to 128"
-SIDES = (OURS, GROUPED, PADDED)
+OURS, GROUPED = "unibench", "HF Trainer, group_by_length"
+PADDED, DEFAULT = "HF Trainer, padded to 128", "HF Trainer, padded, fp32"
+SIDES = (OURS, GROUPED, PADDED, DEFAULT)
 BATCH, STRETCH, CLASSES = 32, 50, 3
+POOL = 4  # times as many pairs as are trained on: the peer's sampler sorts 50 batches at once, but a quarter at most
 CLS, SEP, PAD = 2, 3, 0
+
+
+class EnoughError(Exception):
+    """Ends a stretch of training."""
 
 
 def pairs(vocab_size: int, count: int) -> tuple[list[list[list[int]]], list[int]]:
@@ -84,15 +91,19 @@ def ours(arguments: argparse.Namespace) -> Callable[[], dict[str, Any]]:
     adapter: Any = get_adapter("nli")
     card: Any = SimpleNamespace(labels=tuple("abc"), options={})
     tokenizer = SimpleNamespace(pad_token_id=PAD, model_input_names=["input_ids", "token_type_ids", "attention_mask"])
-    texts, golds = pairs(arguments.vocab_size, BATCH * arguments.batches)
+    texts, golds = pairs(arguments.vocab_size, POOL * BATCH * arguments.batches)
     encodings = [SimpleNamespace(ids=ids, type_ids=types) for ids, types in map(encoded, texts)]
     rows = stack(tokenizer, encodings, range(len(encodings)), per_row={"gold": np.array(golds)})
+    some = encodings[: BATCH * arguments.batches]
+    asked = stack(tokenizer, some, range(len(some)))
     encoder = speed_up(AutoModel.from_config(shape(arguments.size, arguments.vocab_size)))  # as models.load does
     model = Model(encoder, adapter.head(card, encoder.config.hidden_size, torch.Generator().manual_seed(0)))
     ends: list[float] = []
 
     def told(phase: str, done: int, total: int) -> None:
         ends.append(time.process_time())
+        if phase.startswith("train") and done == arguments.batches:
+            raise EnoughError
 
     loop = Loop(model=model.float(), adapter=adapter, device="cpu", progress=told)
     recipe = Recipe(learning_rates=(1e-4,), epochs=1, batch_size=BATCH, max_tokens=WIDTH)
@@ -103,16 +114,18 @@ def ours(arguments: argparse.Namespace) -> Callable[[], dict[str, Any]]:
         with seen_vocabulary(encoder, rows) as vocabulary:
             same = vocabulary.renumbered(rows)
             generator = torch.Generator().manual_seed(7)
-            list(loop.epochs(same, recipe, 1e-4, arguments.precision, generator, parts=Parts()))
-        trained = sum(int(rows.lengths[batch].sum()) for batch in order[1:]) / (ends[-1] - ends[0])
+            with suppress(EnoughError):
+                list(loop.epochs(same, recipe, 1e-4, arguments.precision, generator, parts=Parts()))
+        seen = sum(int(rows.lengths[batch].sum()) for batch in order[1 : arguments.batches])
+        trained = seen / (ends[-1] - ends[0])
         began = time.process_time()
-        loop.predict(rows, arguments.precision, "predict")
-        return {"train": trained, "predict": int(rows.lengths.sum()) / (time.process_time() - began)}
+        loop.predict(asked, arguments.precision, "predict")
+        return {"train": trained, "predict": int(asked.lengths.sum()) / (time.process_time() - began)}
 
     return measure
 
 
-def peer(arguments: argparse.Namespace, *, padded: bool) -> Callable[[], dict[str, Any]]:
+def peer(arguments: argparse.Namespace, *, padded: bool, precision: str) -> Callable[[], dict[str, Any]]:
     """Returns what takes one stretch of training and one of prediction with the Hugging Face Trainer."""
     import torch
     from tokenizers import Tokenizer, models
@@ -130,8 +143,7 @@ def peer(arguments: argparse.Namespace, *, padded: bool) -> Callable[[], dict[st
         tokenizer_object=Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="[UNK]")),
         pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]",
     )  # fmt: skip
-    # its sampler sorts 50 batches at once, or a quarter of all where that is less
-    texts, golds = pairs(arguments.vocab_size, 4 * BATCH * arguments.batches)
+    texts, golds = pairs(arguments.vocab_size, POOL * BATCH * arguments.batches)
     examples = []
     for text, gold in zip(texts, golds, strict=True):
         ids, types = encoded(text)
@@ -175,7 +187,7 @@ def peer(arguments: argparse.Namespace, *, padded: bool) -> Callable[[], dict[st
             settings = TrainingArguments(
                 out, per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH, report_to=[],
                 max_steps=arguments.batches, save_strategy="no", logging_strategy="no", disable_tqdm=True, use_cpu=True,
-                bf16=arguments.precision == "bf16", learning_rate=1e-4, dataloader_pin_memory=False,
+                bf16=precision == "bf16", learning_rate=1e-4, dataloader_pin_memory=False,
                 train_sampling_strategy="random" if padded else "group_by_length", remove_unused_columns=False,
                 length_column_name="length",
             )  # fmt: skip
@@ -199,10 +211,13 @@ def worker(arguments: argparse.Namespace) -> Callable[[], dict[str, Any]]:
     import torch
 
     torch.set_num_threads(1)
-    measure = ours(arguments) if arguments.worker == OURS else peer(arguments, padded=arguments.worker == PADDED)
-    whole, arguments.batches = arguments.batches, min(2, arguments.batches)
-    if arguments.worker != OURS:
-        measure()
+    if arguments.worker == OURS:
+        measure = ours(arguments)
+    else:
+        precision = "fp32" if arguments.worker == DEFAULT else arguments.precision
+        measure = peer(arguments, padded=arguments.worker != GROUPED, precision=precision)
+    whole, arguments.batches = arguments.batches, 2
+    measure()
     arguments.batches = whole
     return measure
 

@@ -68,3 +68,14 @@ def test_a_corpus_build_is_not_given_a_rate_that_nobody_could_measure() -> None:
     less, more = (float(line.split()[0]) for line in out[:2])
     assert more > less > 0
     assert "too little to tell a rate by; give more --documents" in out[2]
+
+
+def test_fine_tuning_is_measured_on_every_side(tmp_path: Path) -> None:
+    words = ("--size", "xxsmall", "--vocab-size", "2000", "--repeats", "1", "--batches", "2")
+    out = run(REPO / "benchmarks" / "finetuning.py", *words, "--out", tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert len(found) == 4
+    for side, [row] in found.items():
+        assert side in out
+        assert row["train"] > 0
+        assert row["predict"] > 0

@@ -117,10 +117,12 @@ def test_dropout_drops_its_share_and_keeps_the_mean(rate: float) -> None:
     torch.manual_seed(0)
     mask, scale = fused.dropped((400, 1001), rate)
     assert mask.shape == (400, 1001)
+    assert set(mask.unique().tolist()) == {-1, 0}
+    drop = mask == 0
     deviation = (rate * (1 - rate) / mask.numel()) ** 0.5
-    assert abs(mask.float().mean().item() - rate) < 4 * deviation + 1 / 65536
+    assert abs(drop.float().mean().item() - rate) < 4 * deviation + 1 / 32768
     assert scale == pytest.approx(1 / (1 - rate), rel=1e-4)
-    by_place = mask.view(-1)[: mask.numel() // 4 * 4].view(-1, 4).float()  # the four that share 64 bits
+    by_place = drop.view(-1)[: mask.numel() // 4 * 4].view(-1, 4).float()  # the four that share 64 bits
     assert (by_place.mean(0) - rate).abs().max() < 5 * deviation * 2
     assert torch.corrcoef(by_place.T).fill_diagonal_(0).abs().max() < 0.02
 
@@ -144,17 +146,25 @@ def test_gradients_through_dropout_are_those_of_what_was_kept() -> None:
         part(state).view(2, 3, 4, 16).transpose(1, 2) for part in (block.self.query, block.self.key, block.self.value)
     )
     scores = (q @ k.transpose(2, 3) / 4).masked_fill(padding[:, None, None], float("-inf"))
-    drop, scale = fused.dropped((8, 3, 3), 0.3)
-    shares = scores.softmax(-1).masked_fill(drop.view(2, 4, 3, 3), 0) * scale
+    mask, scale = fused.dropped((8, 3, 3), 0.3)
+    shares = scores.softmax(-1).masked_fill(mask.view(2, 4, 3, 3) == 0, 0) * scale
     mixed = block.output.dense((shares @ v).transpose(1, 2).reshape(6, 64))
-    drop, scale = fused.dropped((6, 64), 0.2)
-    middle = block.output.LayerNorm(mixed.masked_fill(drop, 0) * scale + state)
+    mask, scale = fused.dropped((6, 64), 0.2)
+    middle = block.output.LayerNorm(mixed.masked_fill(mask == 0, 0) * scale + state)
     inner = own.output.dense(torch.nn.functional.gelu(own.intermediate.dense(middle)))
-    drop, scale = fused.dropped((6, 64), 0.2)
-    expected = own.output.LayerNorm(inner.masked_fill(drop, 0) * scale + middle)
+    mask, scale = fused.dropped((6, 64), 0.2)
+    expected = own.output.LayerNorm(inner.masked_fill(mask == 0, 0) * scale + middle)
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
     (theirs,) = torch.autograd.grad(expected.pow(2).sum(), state)
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_mask_keeps_numbers_to_the_bit(dtype: torch.dtype) -> None:
+    x = torch.randn(100, 7, generator=torch.Generator().manual_seed(0)).to(dtype)
+    torch.manual_seed(1)
+    mask, _ = fused.dropped(x.shape, 0.4)
+    assert torch.equal(fused.kept(x.clone(), mask), torch.where(mask == 0, torch.zeros((), dtype=dtype), x))
 
 
 def test_dropout_is_on_in_training_alone_and_repeats_with_its_seed() -> None:
