@@ -3,8 +3,8 @@
 Both sides fine-tune the same encoder (same shape, vocabulary, dropout, batch of 32, AdamW) on the same pairs of three
 classes, on one thread, from token numbers: tokenising is not timed. The peer is `Trainer` with
 `AutoModelForSequenceClassification`: at its best (`train_sampling_strategy="group_by_length"`, padded to the longest of
-a batch, in our precision), and as its examples call it (every row padded to 128), in our precision and in float32, which
-it uses unless told otherwise. It predicts in the order of the data. Each side is a process of its own with the
+a batch, in our precision), and as its examples call it (every row padded to 128), in our precision and in float32, its
+default. It predicts in the order of the data. Each side is a process of its own with the
 environment its users have; repeats are interleaved and medians printed, with the range of the ratios.
 
     python benchmarks/finetuning.py                       # vocabulary 32,000, bf16

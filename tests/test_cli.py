@@ -109,7 +109,7 @@ def test_the_same_commands_again_do_nothing(home: Path, measured: Path, capsys: 
     assert unibench(*train_line(home, measured, "--steps", "20")) == 0
     assert "is already trained; nothing to do" in " ".join(capsys.readouterr().out.split())
     assert unibench(*run_line(home, measured)) == 0
-    assert "4 fine-tunings planned, 0 to do" in capsys.readouterr().out
+    assert "4 jobs (2 without training) planned, 0 to do" in capsys.readouterr().out
     assert snapshot(measured) == before
 
 
@@ -117,7 +117,7 @@ def test_more_asked_for_is_only_more_done(home: Path, measured: Path, tmp_path: 
     results = Path(shutil.copytree(measured, tmp_path / "results"))
     before = snapshot(results / "runs")
     assert unibench(*run_line(home, results, "--model", "tiny", "--seeds", "2")) == 0
-    assert "3 fine-tunings planned, 1 to do" in capsys.readouterr().out
+    assert "3 jobs (1 without training) planned, 1 to do" in capsys.readouterr().out
     after = snapshot(results / "runs")
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + 2 * 3
@@ -171,7 +171,7 @@ def test_a_failed_record_is_exit_code_1_and_is_tried_again(
     for _ in range(2):
         assert unibench(*line) == 1
         shown = capsys.readouterr().out
-        assert "1 fine-tunings planned, 1 to do" in shown
+        assert "1 job (nothing trained) planned, 1 to do" in shown
         assert "failed: toy_sts broken seed 0: DivergedError" in shown
         assert "2 records failed; the same command tries them again" in shown
 

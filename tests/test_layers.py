@@ -20,12 +20,13 @@ FILES = {
 }
 WITHOUT_TORCH = (
     "cards", "catalogue", "cells", "chance", "check", "cli", "conll", "corpora", "costs", "data", "delimited", "demo",
-    "details", "display", "doctor", "download", "engines", "errors", "examples", "families", "fetch", "files",
+    "details", "display", "doctor", "download", "engines", "errors", "examples", "families", "fetch", "files", "gaps",
     "holdings", "jobs", "keylines", "labels", "layout", "lines", "listings", "look", "metrics", "mirror",
-    "model_listing", "models", "objects", "options", "parallel", "places", "plugins", "predictions", "probe_plot",
-    "probe_tables", "probes", "protocol_tables", "protocols", "provisions", "published", "readers", "reduces",
-    "reference", "render", "report", "reports", "runs", "sample.check", "sample.tasks", "sample.text", "sources",
-    "speed", "stats", "store", "supplies", "sweep", "sweep_display", "task_listing", "testsets", "weights",
+    "model_listing", "models", "objects", "options", "parallel", "picking", "places", "plugins", "predictions",
+    "probe_plot", "probe_tables", "probes", "protocol_tables", "protocols", "provisions", "published", "readers",
+    "reduces", "reference", "render", "report", "reports", "runs", "sample.check", "sample.tasks", "sample.text",
+    "sources", "speed", "staleness", "stats", "store", "stored", "supplies", "sweep", "sweep_display", "task_listing",
+    "testsets", "weights",
 )  # fmt: skip
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "accelerate"}
 

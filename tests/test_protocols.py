@@ -11,7 +11,7 @@ import pytest
 from tiny_runs import unibench
 from toy_records import RECIPE, missing, notes, record, row, table
 
-from unibench import metrics, render, store
+from unibench import metrics, protocol_tables, render, store
 from unibench.compare import compare
 from unibench.errors import StaleRecord, UnknownName, UserError
 from unibench.pairing import Cell
@@ -57,7 +57,7 @@ def overview(tables: list[Table]) -> Table:
     return table(tables, "Protocols against")
 
 
-ADVERSARIAL = "multilingual, with a language adversary over de+en+ro"
+ADVERSARIAL = "multilingual +adversarial"
 
 
 def mean_score(records: list[RunRecord], **wanted: str) -> float:
@@ -193,6 +193,52 @@ def test_recipes_limits_and_origins_must_agree() -> None:
     assert "not to rank protocols" in notes(tables)
 
 
+def test_rows_are_over_the_seeds_of_both_sides_and_say_so() -> None:
+    records = [*both({"mbert": (0.6, 0.8)}), *(mono("mbert", 0.6, x, seed=2) for x in LANGUAGES)]
+    tables = compared(records)
+    assert {r[10] for r in table(tables, "xnli").rows if not str(r[1]).startswith("mean")} == {"0 1"}
+    assert "the fine-tuning seeds common to both sides (0 1), so they may differ from the leaderboard's" in notes(
+        tables
+    )
+    assert "3 fine-tuning seeds" not in notes(tables)
+    one = notes(compared([mono("mbert", 0.6, seed=1), mono("mbert", 0.6), multi("mbert", 0.8, seed=1)]))
+    assert "the fine-tuning seed common to both sides (1)" in one
+
+
+def test_an_adversary_is_named_shortly_in_rows_and_wholly_once_below() -> None:
+    tables = compared(both({"mbert": (0.6, 0.8)}))
+    whole = "multilingual, with a language adversary over de+en+ro"
+    assert notes(tables).count(whole) == 1
+    assert f"{ADVERSARIAL}: {whole}." in overview(tables).footnotes
+    backwards = compared(both({"mbert": (0.6, 0.8)}), "multilingual+adversarial")
+    assert [t.title for t in backwards] == [f"Protocols against {ADVERSARIAL}", f"xnli against {ADVERSARIAL}"]
+    # two adversaries of one protocol are told apart by their languages
+    other = {"adversarial": ("de", "en"), "adversary_strength": 1.0}
+    records = [*both({"mbert": (0.6, 0.8)}), *(multi("mbert", 0.7, x, seed=5, job=other) for x in LANGUAGES)]
+    records += [mono("mbert", 0.6, x, seed=5) for x in LANGUAGES]
+    assert {r[0] for r in overview(compared(records)).rows} == {whole, whole.replace("+ro", "")}
+
+
+def test_a_terminal_says_the_one_protocol_in_the_title_and_several_in_rows() -> None:
+    records = both({"mbert": (0.6, 0.8)})
+    for before in compared(records):
+        after = protocol_tables.for_terminal(before)
+        assert [c.name for c in after.columns] == [c.name for c in before.columns[1:]]
+        assert [(ADVERSARIAL, *r) for r in after.rows] == list(before.rows)
+        assert ADVERSARIAL in after.title
+        assert "against monolingual" in after.title
+        assert after.footnotes == before.footnotes
+    several = overview(compared([*records, *(record("mbert", "xnli", x, 0, 0.7) for x in LANGUAGES)]))
+    assert protocol_tables.for_terminal(several) == several
+
+
+def test_devices_that_differ_are_said() -> None:
+    records = both({"mbert": (0.6, 0.8)})
+    assert "computed alike" not in notes(compared(records))
+    odd = replace(records[1], provenance=replace(records[1].provenance, device="cuda", extra={"precision": "bf16"}))
+    assert "(device, precision: models): cpu: mbert; cuda bf16: mbert." in notes(compared([records[0], odd]))
+
+
 def test_seeds_and_models_without_a_pair() -> None:
     with pytest.raises(UserError, match=r"under both 'monolingual' and 'multilingual[+]adversarial'"):
         compared([mono("mbert", 0.7, seed=0), multi("mbert", 0.8, seed=1)])
@@ -256,7 +302,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     arguments = ["report", "--results", tmp_path, "--against", "monolingual", "--format", "csv"]
     assert unibench(*arguments) == 0
     plain = capsys.readouterr().out
-    assert f'"{ADVERSARIAL}",mbert' in plain
+    assert f"\n{ADVERSARIAL},mbert" in plain
     assert "p adjusted" not in plain
     assert unibench(*arguments, "--significance", "--protocol", "multilingual+adversarial") == 0
     assert "Holm (1979) over a family of 4 tests" in capsys.readouterr().out

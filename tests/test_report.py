@@ -168,6 +168,26 @@ def test_nothing_but_failures_is_a_table_of_reasons() -> None:
     assert any("Nothing in this setting succeeded" in note for note in found.footnotes)
 
 
+def test_a_task_that_trains_nothing_is_headed_so_beside_others_and_alone() -> None:
+    idle = {"protocol": "none", "train_languages": (), "recipe": None}
+    still = [record(m, "sts17", "en-tr", job=idle) for m in ("mbert", "small")]
+    titles = [t.title for t in report([record("mbert"), record("small"), *still])]
+    assert titles[0] == "Leaderboard: zero-shot from en"
+    assert "sts17: nothing trained (beside zero-shot from en), test split" in titles
+    assert "xnli: zero-shot from en, test split" in titles
+    assert "sts17: nothing trained, test split" in [t.title for t in report(still)]
+
+
+def test_devices_and_precisions_that_differ_are_said() -> None:
+    def on(model: str, device: str, precision: str) -> RunRecord:
+        return record(model, provenance={"device": device, "extra": {"precision": precision}})
+
+    assert "computed alike" not in notes(report([on("mbert", "cpu", "fp32"), on("small", "cpu", "fp32")]))
+    said = notes(report([on("mbert", "cpu", "fp32"), on("small", "cuda", "bf16")]))
+    assert "(device, precision: models): cpu fp32: mbert; cuda bf16: small." in said
+    assert "computed alike" in notes(report([on("mbert", "cuda", "fp32"), on("small", "cuda", "bf16")]))
+
+
 def test_missing_cells_are_gathered_by_reason() -> None:
     gone = [missing(m, "wikiann", x, "unavailable") for m in ("mbert", "small") for x in ("af", "az")]
     gone.append(missing("small", "xnli", "ro", seed=2))

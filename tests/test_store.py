@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unibench import store
+from unibench import staleness, store
 from unibench.errors import DataError, StaleRecord
 from unibench.store import Job, Provenance, Recipe, RunRecord
 
@@ -178,18 +179,36 @@ def test_every_setting_has_a_folder_of_its_own(tmp_path: Path) -> None:
 
 def test_what_differs_from_today_is_named() -> None:
     today = {"job": JOB, "card_sha256": "card", "data_sha256": "data", "model_sha256": "model"}
-    assert store.stale(ok(), **today) == []
+    assert staleness.stale(ok(), **today) == []
     for name in ("card", "data", "model"):
-        assert store.stale(ok(), **{**today, f"{name}_sha256": "other"}) == [name]
+        assert staleness.stale(ok(), **{**today, f"{name}_sha256": "other"}) == [name]
     other = replace(JOB, recipe=replace(RECIPE, epochs=9))
-    assert store.stale(ok(), **{**today, "job": other}) == ["recipe"]
-    assert store.stale(ok(), job=other, card_sha256="", data_sha256="", model_sha256="") == [
+    assert staleness.stale(ok(), **{**today, "job": other}) == ["recipe"]
+    assert staleness.stale(ok(), job=other, card_sha256="", data_sha256="", model_sha256="") == [
         "recipe", "card", "data", "model",
     ]  # fmt: skip
-    assert store.stale(ok(provenance=None), **today) == ["provenance"]
-    error = store.refuse_stale(Path("results/runs/x.json"), ["card", "data"])
+    assert staleness.stale(ok(provenance=None), **today) == ["provenance"]
+    error = staleness.refuse_stale(Path("results/runs/x.json"), ["card", "data"])
     assert isinstance(error, StaleRecord)
-    assert str(error).startswith("results/runs/x.json was made by another card and data than today's")
+    assert str(error).startswith("results/runs/x.json was made by another card and from other data than today's")
+
+
+def test_all_stale_records_are_one_line_that_a_shell_can_move(tmp_path: Path) -> None:
+    made = {}
+    for model in ("a", "b"):
+        for language in ("de", "en", "ro"):
+            record = ok(language, job=replace(JOB, model=model))
+            made[model, language] = store.write(tmp_path / "my results", record, predictions=b"x")
+    stale = [made[key] for key in made if key != ("b", "ro")]
+    error = str(staleness.refuse_all_stale({path: ["data"] for path in stale}))
+    assert error.count("was made from other data") == 3
+    assert "than today's; and 2 more; move each away" in error
+    assert "\n" not in error
+    pattern = error[error.index("beside it (") + len("beside it (") : error.rindex(") or choose")]
+    moved = subprocess.run(["bash", "-c", f"find {pattern} -type f"], capture_output=True, text=True, check=True)
+    expected = {path for of in stale for path in of.parent.glob(f"{of.stem}.*")}
+    assert {Path(line) for line in moved.stdout.splitlines()} == expected
+    assert len(expected) == 5 * 3
 
 
 RACES = 25

@@ -80,16 +80,16 @@ def test_a_terminal_has_a_line_for_each_job_in_work() -> None:
     with sweep.shown() as phase:
         phase(items[0], "train 0.001 fp32", 3, 40)
         phase(items[1], "predict ru", 5, 6)
-        assert descriptions(sweep) == ["fine-tunings", "  t m0 seed 0", "  t m1 seed 0"]
+        assert descriptions(sweep) == ["jobs", "  t m0 seed 0", "  t m1 seed 0"]
         sweep.bar.refresh()
         for words in ("train 0.001 fp32", "3/40", "predict ru", "5/6", "0/3"):
             assert words in out.getvalue()
         phase(items[1], "", 0, 0)  # its process died; it waits once more
-        assert descriptions(sweep) == ["fine-tunings", "  t m0 seed 0"]
+        assert descriptions(sweep) == ["jobs", "  t m0 seed 0"]
         phase(items[1], "", 0, 0)
         clock.now += 600
         sweep.done(items[0], records(items[0], 600.0))
-        assert descriptions(sweep) == ["fine-tunings"]
+        assert descriptions(sweep) == ["jobs"]
         assert sweep.bar.tasks[0].fields["note"] == "about 20 min left"
         clock.now += 150
         phase(items[2], "train", 1, 2)

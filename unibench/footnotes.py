@@ -47,6 +47,7 @@ def footer(
         f"{found.resamples:,} samples (Efron & Tibshirani 1993); parallel test sets are resampled jointly."
     )
     notes.append(seeds(records))
+    notes += machines(records)
     if found.undefined:
         notes.append(f"Out of every mean, the baseline's score being undefined: {by_task(found.undefined)}.")
     if narrowed:
@@ -91,6 +92,32 @@ def seeds(records: Iterable[RunRecord]) -> str:
         return "One seed only: what another fine-tuning of the same model would score is unknown."
     counts = str(most) if fewest == most else f"{fewest} to {most}"
     return f"Scores are means over {counts} fine-tuning seeds; two models are compared on the seeds that both have."
+
+
+def shared_seeds(found: Iterable[Comparisons]) -> str:
+    """Returns over which seeds the scores of two sides are means: in each cell, those that both have."""
+    sets = {row.seeds for one in found for row in one.rows if row.language is not None and row.model != row.baseline}
+    known = sorted(sets - {()}, key=lambda seeds: (-len(seeds), seeds))
+    words = " or ".join(" ".join(map(str, of)) for of in known) or "none"
+    plural = "" if known and max(map(len, known)) == 1 else "s"
+    alone = " What another fine-tuning of the same model would score is unknown." if not plural else ""
+    return (
+        f"Scores are those of the fine-tuning seed{plural} common to both sides ({words}), so they may differ from the "
+        f"leaderboard's, which are means over all seeds of a model.{alone}"
+    )
+
+
+def machines(records: Iterable[RunRecord]) -> list[str]:
+    """Returns a note where records were made on different devices or in different precisions."""
+    made: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        if record.provenance is not None:
+            ran = (record.provenance.device, str(record.provenance.extra.get("precision", "")))
+            made.setdefault(ran, set()).add(record.job.model)
+    if len(made) < 2:
+        return []
+    words = "; ".join(f"{' '.join(filter(None, ran))}: {', '.join(sorted(of))}" for ran, of in sorted(made.items()))
+    return [f"Not all was computed alike, which may move scores a little (device, precision: models): {words}."]
 
 
 def _descriptions(found: Comparisons) -> list[str]:

@@ -89,7 +89,26 @@ def show_plan(planned: Sequence[Planned], console: Console) -> None:
     for reason, subjects in gaps.items():
         text = f"not available: {' '.join(dict.fromkeys(subjects))}: {reason}"
         console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{len(jobs)} fine-tunings, {sum(len(i.languages) for i in jobs)} records", highlight=False)
+    console.print(f"{counted(jobs)}, {sum(len(i.languages) for i in jobs)} records", highlight=False)
+
+
+def counted(jobs: Sequence[Planned]) -> str:
+    """Returns how many jobs these are, and how many of them are no fine-tunings since nothing is trained."""
+    idle = sum(item.job.protocol == "none" for item in jobs)
+    noun = "job" if idle else "fine-tuning"
+    words = f"{len(jobs)} {noun}{'' if len(jobs) == 1 else 's'}"
+    if not idle:
+        return words
+    return f"{words} ({'nothing trained' if idle == len(jobs) else f'{idle} without training'})"
+
+
+def show_ignored(planned: Sequence[Planned], options: Sequence[str], console: Console) -> None:
+    """Prints, in one line, which tasks train nothing, so that these options change nothing about them."""
+    idle = dict.fromkeys(item.job.task for item in planned if item.job.protocol == "none")
+    if idle and options:
+        verb = "changes" if len(options) == 1 else "change"
+        text = f"{' '.join(idle)}: nothing is trained, so {' and '.join(options)} {verb} nothing"
+        console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def show_without_text(planned: Sequence[Planned], console: Console) -> None:

@@ -70,13 +70,14 @@ def show(
     from unibench import cards, listings, task_listing
     from unibench import data as sources
     from unibench.errors import UnknownName
+    from unibench.picking import pick_tasks
 
     if part not in ("train", "dev", "eval"):
         raise UnknownName("part", part, ("train", "dev", "eval"), "a task")
     folders = cards.card_folders(tasks_dir)
     if task == "all":
         raise UnknownName("task", task, [card.name for card in cards.all_cards(folders)], "tasks show, which takes one")
-    [card] = cards.pick([task], folders)
+    [card] = pick_tasks([task], tasks_dir)
     if language is None:
         deliver([task_listing.details(card, _origin(data, [card.eval.hub]))], "terminal", None, console)
         return

@@ -10,13 +10,13 @@ from unibench.compare import Comparison, Comparisons
 from unibench.tables import PARTIAL, Column, Entry, Table, Value, entry, legend, score_entry
 
 VARIANTS, BASELINES = "UniBERT variants", "baselines"
-Found = Mapping[tuple[str, str], Comparisons]  # (the other protocol, encoder) -> its comparisons with the reference
+Found = Mapping[tuple[str, str], Comparisons]  # (the other side, as tables call it, encoder) -> its comparisons
 
 
 def overview(found: Found, reference: str, surrounding: str, tasks: Sequence[str], groups: Mapping[str, str]) -> Table:
     """Returns one row a protocol and encoder, the best first, then the mean of each of `groups` (encoder -> group)."""
     overall = {key: row for key, comparisons in found.items() if (row := _overall(comparisons)) is not None}
-    by_task = {key: {row.task: row for row in _means(c) if row.model == key[0]} for key, c in found.items()}
+    by_task = {key: {row.task: row for row in _means(c) if row.model != row.baseline} for key, c in found.items()}
     shown = sorted({task for rows in by_task.values() for task in rows if task and (not tasks or task in tasks)})
     columns = (
         Column(name="protocol"),
@@ -55,7 +55,7 @@ def by_task(found: Found, reference: str, surrounding: str, tasks: Sequence[str]
     metrics: dict[str, str] = {}
     for (protocol, encoder), comparisons in sorted(found.items()):
         for row in comparisons.rows:
-            if row.task is None or row.model != protocol or (tasks and row.task not in tasks):
+            if row.task is None or row.model == row.baseline or (tasks and row.task not in tasks):
                 continue
             metrics[row.task] = row.metric
             rows.setdefault(row.task, []).append((
@@ -83,6 +83,23 @@ def by_task(found: Found, reference: str, surrounding: str, tasks: Sequence[str]
         title = f"{task} against {reference}" + (f": {surrounding}" if surrounding else "")
         out.append(Table(title=title, columns=columns, rows=ordered, footnotes=legend(ordered)))
     return out
+
+
+def for_terminal(table: Table) -> Table:
+    """Returns the table with a protocol that all its rows share in the title, and without the column that repeats it.
+
+    Only for a terminal, where width is dear: what programs read keeps its columns whatever the rows are.
+    """
+    protocol, *others = {row[0] for row in table.rows} or {None}
+    if protocol is None or others or table.columns[0].name != "protocol":
+        return table
+    subject, against, rest = table.title.partition(" against ")
+    return Table(
+        title=f"{protocol if subject == 'Protocols' else f'{subject}: {protocol}'}{against}{rest}",
+        columns=table.columns[1:],
+        rows=tuple(row[1:] for row in table.rows),
+        footnotes=table.footnotes,
+    )
 
 
 def notes(found: Found, reference: str, groups: Mapping[str, str], *, significance: bool) -> list[str]:

@@ -16,7 +16,8 @@ from unibench.cards import PROTOCOLS
 from unibench.cells import cells, columns
 from unibench.compare import compare_all
 from unibench.errors import UnknownName, UserError
-from unibench.footnotes import by_task, seeds
+from unibench.footnotes import by_task, machines, shared_seeds
+from unibench.gaps import gaps_table
 from unibench.pairing import SCRATCH, Cell, CellKey
 from unibench.protocol_tables import BASELINES, VARIANTS
 from unibench.settings import Setting, parted, refuse_mixtures
@@ -127,28 +128,50 @@ def _tables(
     reasons = dict.fromkeys(reason for pairing in shown.values() for reason in pairing.left_out)
     if not part:
         return [], reasons
+    labels = _labels((reference, *others))
+    meant = [f"{labels[words]}: {words}." for words in (reference.words, *shown) if labels[words] != words]
+    named = {(labels[words], model): comparisons for (words, model), comparisons in part.items()}
     out = [
         tables.with_notes(
-            protocol_tables.overview(part, reference.words, surrounding, tasks, groups(everyone)),
+            protocol_tables.overview(named, labels[reference.words], surrounding, tasks, groups(everyone)),
             [
-                *protocol_tables.notes(part, reference.words, groups(everyone), significance=significance),
-                *_notes(shown, everyone, surrounding, narrowed=bool(tasks) or len(shown) < len(others)),
+                *meant,
+                *protocol_tables.notes(named, labels[reference.words], groups(everyone), significance=significance),
+                *_notes(
+                    {labels[words]: pairing for words, pairing in shown.items()},
+                    [shared_seeds(part.values()), *machines(everyone)],
+                    surrounding,
+                    narrowed=bool(tasks) or len(shown) < len(others),
+                ),
             ],
         ),
-        *protocol_tables.by_task(part, reference.words, surrounding, tasks),
+        *protocol_tables.by_task(named, labels[reference.words], surrounding, tasks),
     ]
-    gaps = [r for side in (reference, *others) if side is reference or side.words in shown for r in side.records]
-    gaps = [r for r in gaps if r.status != "ok" and (not tasks or r.job.task in tasks)]
-    missing = tables.gaps_table(gaps, f"Missing: {surrounding or 'real data'}")
+    gone = [r for side in (reference, *others) if side is reference or side.words in shown for r in side.records]
+    gone = [r for r in gone if r.status != "ok" and (not tasks or r.job.task in tasks)]
+    tried = {r.job.task for side in (reference, *others) for r in side.records}
+    missing = gaps_table(gone, f"Missing: {surrounding or 'real data'}", tried)
     return [*out, *([missing] if missing else [])], reasons
 
 
-def _notes(
-    shown: Mapping[str, Pairing], records: Sequence[RunRecord], surrounding: str, *, narrowed: bool
-) -> list[str]:
+def _labels(sides: Sequence[Side]) -> dict[str, str]:
+    """Returns what tables call each side, by its words: these, or where they tell of an adversary a shorter name.
+
+    A name that two sides have tells nothing, so both keep their words. It may break at its space.
+    """
+    names = [side.name for side in sides]
+    return {
+        side.words: side.name.replace(ADVERSARIAL, f" {ADVERSARIAL}")
+        if side.name.endswith(ADVERSARIAL) and names.count(side.name) == 1
+        else side.words
+        for side in sides
+    }
+
+
+def _notes(shown: Mapping[str, Pairing], alike: Iterable[str], surrounding: str, *, narrowed: bool) -> list[str]:
     """Returns what the pairing left out, and how far the two sides are alike."""
     notes = [
-        "Both sides of a comparison: the same encoder, task, test rows, seeds, recipe, limits and origin of data. A "
+        "Both sides of a comparison: the same encoder, task, test rows, recipe, limits and origin of data. A "
         "limit counts training examples in all: monolingual takes them from one language, multilingual shares them "
         "among its languages. Without one, protocols differ in how much they train on, which is compared with the rest."
     ]
@@ -156,7 +179,7 @@ def _notes(
         notes += [f"Left out of {words}: {by_task(cells)}: {why}." for why, cells in pairing.left_out.items()]
         if pairing.unpaired:
             notes.append(f"Not compared under {words}, without a pair on one seed: {', '.join(pairing.unpaired)}.")
-    notes.append(seeds(records))
+    notes += alike
     if "sample data" in surrounding:
         notes.append("Sample data: generated sentences, good to see that everything works, not to rank protocols.")
     if narrowed:

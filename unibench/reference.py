@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unibench import store
+from unibench import staleness
 from unibench.cards import TaskCard
 from unibench.cells import cells
 from unibench.compare import Comparison, compare
@@ -105,7 +105,7 @@ def _ours(records: Sequence[RunRecord], card: TaskCard) -> _Ours:
     ok = [record for record in records if record.status == "ok" and not apart[id(record)]]
     for record in ok:
         if record.provenance is None or record.provenance.card_sha256 != card.sha256:
-            raise store.refuse_stale(Path(file_of(record)), ["card"])
+            raise staleness.refuse_stale(Path(file_of(record)), ["card"])
     refuse_mixtures([replace(r, job=replace(r.job, model="")) for r in ok])  # under two names it is still one model
     # what was tried as published; what was measured otherwise, the nearest to it; whatever else was tried
     others: dict[str, str] = {}

@@ -13,8 +13,9 @@ from unibench.cells import cells
 from unibench.compare import Comparison, compare
 from unibench.errors import UnknownName, UserError
 from unibench.footnotes import footer
+from unibench.gaps import gaps_table
 from unibench.pairing import SCRATCH
-from unibench.settings import by_setting, refuse_mixtures
+from unibench.settings import by_setting, of_record, refuse_mixtures
 from unibench.store import RunRecord
 from unibench.tables import Column, Entry, Table
 
@@ -70,19 +71,26 @@ def leaderboard(
         for task in shown:
             mine = [r for r in ok if r.job.task == task]
             split = "/".join(sorted({r.split for r in mine if r.split}))
-            rest = f": {setting}" + (f", {split} split" if split else "")
+            trained = any(record.job.protocol != "none" for record in mine)
+            rest = f": {setting if trained else _untrained(mine[0], setting)}" + (f", {split} split" if split else "")
             oracle = details.oracle(mine)
             table = tables.task_table(found, task + rest, task, seen, set(languages) or None, oracle)
             out.append(tables.with_notes(table, details.notes([r for r in mine if r.job.model in seen])))
             parts = details.parts_table(mine, f"{task} {{by}}{rest}", seen)
             out += [parts] if parts else []
-        gaps = [r for r in group if r.status != "ok" and (not tasks or r.job.task in tasks)]
-        gaps = [r for r in gaps if r.job.model in seen and (not languages or r.language in languages)]
-        missing = tables.gaps_table(gaps, f"Missing: {setting}")
+        gone = [r for r in group if r.status != "ok" and (not tasks or r.job.task in tasks)]
+        gone = [r for r in gone if r.job.model in seen and (not languages or r.language in languages)]
+        missing = gaps_table(gone, f"Missing: {setting}", {r.job.task for r in group})
         if missing:
             note = () if ok else ("Nothing in this setting succeeded, so there is nothing to compare.",)
             out.append(tables.with_notes(missing, note))
     return out if significance else [tables.without_p(table) for table in out]
+
+
+def _untrained(record: RunRecord, setting: str) -> str:
+    """Returns a task's own setting, since it trains nothing, and on whose leaderboard it stands."""
+    own = of_record(record).title
+    return own if own == setting else f"{own} (beside {setting})"
 
 
 def choose_baseline(records: Iterable[RunRecord], wanted: str | None = None) -> tuple[str | None, str]:

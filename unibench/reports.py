@@ -44,7 +44,7 @@ def report(
 
     With --reference our scores beside published ones; with --against the relative improvement between protocols.
     """
-    from unibench import protocols, store
+    from unibench import protocol_tables, protocols, store
     from unibench import report as leaderboards
 
     known_format(format, "unibench report")
@@ -55,17 +55,16 @@ def report(
             "--significance": (significance, ("--against",)),
             "--tolerance": (tolerance is not None, ("--reference",)),
             "--protocol": (protocol is not None, ("--against",)),
-            "--tasks-dir": (tasks_dir is not None, ("--reference",)),
         },
     )
     chosen = names(tasks)
     records = store.load(results)
     if reference:
-        from unibench import cards
+        from unibench import picking
         from unibench import reference as references
         from unibench.catalogue import CATALOGUE
 
-        picked = cards.pick(chosen, cards.card_folders(tasks_dir))
+        picked = picking.pick_tasks(chosen, tasks_dir)
         if chosen == "all":
             picked = [card for card in picked if card.about.get("reference")]
         hubs = {name: entry.hub for name, entry in CATALOGUE.items()}
@@ -79,6 +78,8 @@ def report(
             tasks=() if chosen == "all" else chosen,
             significance=significance,
         )
+        if format == "terminal" and out is None:
+            tables = [protocol_tables.for_terminal(table) for table in tables]
     else:
         tables = leaderboards.leaderboard(
             records, baseline=baseline, tasks=() if chosen == "all" else chosen, significance=significance

@@ -64,13 +64,13 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
 ) -> None:
     """Fine-tune and score encoders. The same command again does only what is missing."""
-    from unibench import cards, jobs, listings, models, sweep
+    from unibench import cards, jobs, listings, models, picking, stored, sweep
     from unibench import data as sources
     from unibench.errors import UnknownName
 
     if protocol is not None and protocol not in sweep.PROTOCOLS:
         raise UnknownName("protocol", protocol, sweep.PROTOCOLS, "unibench")
-    picked = cards.pick(names(tasks), cards.card_folders(tasks_dir))
+    picked = picking.pick_tasks(names(tasks), tasks_dir)
     wanted = names(languages)
     cards.pick_languages(wanted, picked)
     encoders = models.pick(names(model), results)
@@ -94,6 +94,8 @@ def run(
     )
     if shard is not None:
         planned = sweep.shard(planned, shard)
+    training = {"--protocol": protocol is not None, "--adversarial": adversarial}
+    listings.show_ignored(planned, [option for option, given in training.items() if given], console)
     if dry_run:
         listings.show_plan(planned, console)
         return
@@ -101,18 +103,35 @@ def run(
         results=results, origin=origin, device="cpu", precision="fp32", threads=threads, predictions=predictions
     )
     left = sweep.outstanding(planned, around, retry=retry)
-    count = sum(bool(item.languages) for item in planned)
     todo = [item for item in left if item.languages]
-    console.print(f"{count} fine-tunings planned, {len(todo)} to do", highlight=False)
+    count = listings.counted([item for item in planned if item.languages])
+    console.print(f"{count} planned, {len(todo)} to do", highlight=False)
+    without = stored.without_predictions(planned, around) if predictions else 0
+    if without:
+        _say(
+            f"records stored without predictions, which are kept as they are: {without} (move them away to have them "
+            "made again)"
+        )
     listings.show_without_text(todo, console)
     if left:
         failures = _sweep(planned, left, around, device=device, precision=precision, workers=workers)
         if failures:
             console.print(f"{failures} records failed; the same command tries them again", style="red")
             raise typer.Exit(1)
+    # another machine's share may have what this one lacks
+    nothing = tasks != "all" and shard is None and not stored.any_scores(planned, around)
+    for reason in stored.unavailable(planned if nothing else left, around):
+        _say(reason)
+    if nothing:
+        console.print("nothing asked for has a score; --retry tries it again", style="red", highlight=False)
+        raise typer.Exit(1)
     console.print(
         f"next: unibench report --significance --results {results}", highlight=False, markup=False, soft_wrap=True
     )
+
+
+def _say(text: str) -> None:
+    console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _sweep(
@@ -127,14 +146,14 @@ def _sweep(
     """Runs what is left and returns how many records failed."""
     from dataclasses import replace
 
-    from unibench import costs, engines, sweep
+    from unibench import costs, engines, stored
     from unibench.sweep_display import Sweep, span
     from unibert import machine
 
     on = machine.device(device)
     around = replace(around, device=on, precision=machine.precision(precision, on))
     processes = workers or (1 if on.startswith("cuda") else len(os.sched_getaffinity(0)))
-    known = sweep.done_before(planned, around)
+    known = stored.done_before(planned, around)
     expected = costs.estimates(left, known)
     if expected is not None and any(expected):
         time = span(costs.remaining(expected, [0.0] * len(expected), processes))

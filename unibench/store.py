@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unibench.errors import DataError, StaleRecord
+from unibench.errors import DataError
 
 SCHEMA = 1
 SLUG_CHARACTERS = 100  # a file name may have 255 bytes, and seed and attempt follow
@@ -267,32 +267,6 @@ def load(results: Path, *, units: bool = True) -> Iterator[RunRecord]:
 def last_attempt(path: Path) -> Path | None:
     """Returns the latest attempt file beside the "ok" record's path, None when there is none."""
     return max(path.parent.glob(f"{path.stem}.attempt-*.json"), key=_order, default=None)
-
-
-def stale(record: RunRecord, *, job: Job, card_sha256: str, data_sha256: str, model_sha256: str) -> list[str]:
-    """Returns what differs between a stored record and today's job, as words; [] when the record may be reused."""
-    made = record.provenance
-    if made is None:
-        return ["provenance"]
-    differences = []
-    if record.job != job:
-        differences.append("recipe")
-    for name, ours, today in (
-        ("card", made.card_sha256, card_sha256),
-        ("data", made.data_sha256, data_sha256),
-        ("model", made.model_sha256, model_sha256),
-    ):
-        if ours != today:
-            differences.append(name)
-    return differences
-
-
-def refuse_stale(path: Path, differences: list[str]) -> StaleRecord:
-    """Returns the error to raise for a record that today's command would not make."""
-    return StaleRecord(
-        f"{path} was made by another {' and '.join(differences)} than today's; "
-        "move it away or choose another --results folder"
-    )
 
 
 def _beside(path: Path, sha256: str, ending: str) -> Path:

@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from unibench import adapters, costs, data, models, store
+from unibench import adapters, data, models, staleness, store
 from unibench.cards import Source, TaskCard
-from unibench.costs import Timed
 from unibench.errors import UserError
 from unibench.jobs import Planned, Surroundings
 from unibench.models import Encoder
@@ -231,10 +230,11 @@ def shard(planned: Sequence[Planned], spec: str) -> list[Planned]:
 def outstanding(planned: Sequence[Planned], around: Surroundings, *, retry: bool = False) -> list[Planned]:
     """Returns what is not stored yet: languages without an "ok" record, and unavailable ones not yet noted.
 
-    What failed is tried again; what was found unavailable only with `retry`. Raises StaleRecord for a stored record
+    What failed is tried again; what was found unavailable only with `retry`. Raises StaleRecord for all stored records
     that today's command would not make.
     """
     left = []
+    stale: dict[Path, list[str]] = {}
     for item in planned:
         languages = []
         for language in item.languages:
@@ -245,7 +245,7 @@ def outstanding(planned: Sequence[Planned], around: Surroundings, *, retry: bool
                 continue
             differences = _differences(item, language, store.read(path, units=False), around)
             if differences:
-                raise store.refuse_stale(path, differences)
+                stale[path] = differences
         missing = {}
         for language, reason in item.missing.items():
             path = store.record_path(around.results, item.job, language)
@@ -253,25 +253,9 @@ def outstanding(planned: Sequence[Planned], around: Surroundings, *, retry: bool
                 missing[language] = reason
         if languages or missing:
             left.append(replace(item, languages=tuple(languages), missing=missing))
+    if stale:
+        raise staleness.refuse_all_stale(stale)
     return left
-
-
-def done_before(planned: Sequence[Planned], around: Surroundings) -> list[Timed]:
-    """Returns how long those of a plan took that are stored, if they ran on such a device with as many threads."""
-    found = []
-    for item in planned:
-        paths = (store.record_path(around.results, item.job, language) for language in item.languages)
-        path = next((path for path in paths if path.exists()), None)
-        if path is None:
-            continue
-        record = store.read(path, units=False)
-        made = record.provenance
-        if made is None or (made.device, made.extra.get("threads")) != (around.device, around.threads):
-            continue
-        took = costs.timed(item, [record])
-        if took is not None:
-            found.append(took)
-    return found
 
 
 def _noted(path: Path) -> bool:
@@ -288,7 +272,7 @@ def _differences(item: Planned, language: str, record: RunRecord, around: Surrou
     supplies = Supplies(job=item.job, card=item.card, origin=around.origin)
     if made.data_stamp != supplies.stamp(language):
         data_sha256 = supplies.sha256(language)
-    return store.stale(
+    return staleness.stale(
         record,
         job=item.job,
         card_sha256=item.card.sha256,

@@ -57,7 +57,7 @@ class Sweep:
             disable=not console.is_terminal,
         )
         self._estimate()
-        self.task = self.bar.add_task("fine-tunings", total=self.total, note=self._note())
+        self.task = self.bar.add_task("jobs", total=self.total, note=self._note())
 
     @contextmanager
     def shown(self) -> Iterator[Callable[[Planned, str, int, int], None]]:

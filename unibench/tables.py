@@ -9,7 +9,6 @@ from typing import Literal
 
 from unibench.compare import Comparison, Comparisons
 from unibench.pairing import NAN
-from unibench.store import RunRecord
 
 Kind = Literal["text", "count", "score", "difference", "relative", "ratio", "p"]
 
@@ -148,29 +147,6 @@ def task_table(
             " ".join(map(str, row.seeds)) + (SEEDS_DIFFER if len(seeds[row.language]) > 1 else ""),
         ))  # fmt: skip
     return Table(title=title, columns=columns, rows=tuple(rows), footnotes=legend(rows))
-
-
-def gaps_table(records: Iterable[RunRecord], title: str) -> Table | None:
-    """Returns what is missing and why, equal reasons gathered; None when nothing failed or was out of reach."""
-    languages: dict[tuple[str, str, str, str], set[str]] = {}
-    seeds: dict[tuple[str, str, str, str], set[int]] = {}
-    for record in records:
-        reason = record.reason.replace(f" for {record.language} ", " for … ")  # so that languages gather
-        key = (record.job.task, record.job.model, record.status, reason)
-        languages.setdefault(key, set()).add(record.language)
-        seeds.setdefault(key, set()).add(record.job.seed)
-    alike: dict[tuple[str, str, str, tuple[str, ...], tuple[int, ...]], list[str]] = {}
-    for (task, model, status, reason), found in sorted(languages.items()):
-        numbers = tuple(sorted(seeds[task, model, status, reason]))
-        alike.setdefault((task, status, reason, tuple(sorted(found)), numbers), []).append(model)
-    if not alike:
-        return None
-    columns = tuple(map(_text, ("task", "model", "status", "reason", "languages", "which", "seeds")))
-    rows = tuple(
-        (task, ", ".join(models), status, reason, str(len(found)), " ".join(found), " ".join(map(str, numbers)))
-        for (task, status, reason, found, numbers), models in alike.items()
-    )
-    return Table(title=title, columns=columns, rows=rows)
 
 
 def legend(rows: Iterable[Sequence[Value]]) -> tuple[str, ...]:
