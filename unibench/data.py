@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from unibench.cards import Source, TaskCard
-from unibench.errors import Unavailable
+from unibench.errors import CardError, DataError, Unavailable
 from unibench.examples import Example, read_examples
 from unibench.sample import fingerprint as sample_fingerprint
 from unibench.sample import tasks
@@ -67,7 +67,7 @@ def availability(card: TaskCard, part: Part, language: str, origin: Origin) -> s
     """
     try:
         _find(card, part, language, origin)
-    except Unavailable as reason:
+    except (Unavailable, DataError, CardError) as reason:  # a broken dataset is out of reach, and stops no other
         return str(reason)
     return None
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unibench import mirror
-from unibench.errors import Unavailable
+from unibench.errors import Unavailable, one_line
 from unibench.mirror import Hashes
 
 TRIES, PAUSE_S = 4, 1.0  # of one file, without a byte having come; the pause doubles
@@ -34,6 +35,18 @@ class Remote:
     name: str
     size: int
     oid: str
+
+    def __post_init__(self) -> None:
+        """Raises Unavailable for what a listing may not say: a path that leads elsewhere, or no hash."""
+        path = PurePosixPath(self.name)
+        inside = (
+            not path.is_absolute()
+            and ".." not in path.parts
+            and "\\" not in self.name
+            and path.parts[:1] != (".cache",)
+        )
+        if not inside or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", self.oid):
+            raise Unavailable(f"{self.hub} lists {self.name!r} with the hash {self.oid!r}, which no dataset holds")
 
     def matches(self, found: Hashes) -> bool:
         return self.oid == (found.sha256 if len(self.oid) == 64 else found.blob)
@@ -142,8 +155,3 @@ def _final(problem: Exception) -> bool:
 
 def _status(problem: Any) -> int:
     return getattr(getattr(problem, "response", None), "status_code", 0)
-
-
-def one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:199] + "…"

@@ -56,3 +56,9 @@ class StaleRecord(UserError):
 
 class Unavailable(UniBenchError):
     """A correct request that this machine cannot serve now; the message is the reason shown in the table."""
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """Returns what an error of another library says, as one line of at most `most` characters; its kind if nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -16,9 +16,9 @@ from rich.filesize import decimal
 from unibench import download, mirror, sources
 from unibench.cards import Source, TaskCard
 from unibench.data import Part
-from unibench.download import FULL, Remote, Report, one_line
-from unibench.errors import Unavailable, UserError
-from unibench.mirror import Hashes, Held
+from unibench.download import FULL, Remote, Report
+from unibench.errors import Unavailable, UserError, one_line
+from unibench.mirror import Held
 from unibench.sources import Origin, Split
 
 HUB = Origin(kind="hub")
@@ -121,19 +121,23 @@ def _fetch(found: Plan, root: Path, begin: Callable[[int], Report]) -> Fetched:
     held = mirror.read(root)
     todo: list[Remote] = []
     for remote in found.files:
+        if remote.hub in held and held[remote.hub].commit != remote.commit:  # another fetch was quicker than this plan
+            raise UserError(f"{root} holds {remote.hub} at {held[remote.hub].commit} by now; fetch again")
         known = download.whole(remote, root)
         if known is None:
             todo.append(remote)
+            # what is planned is listed from the start, so that a part is never taken for the whole
+            _enter(held, remote, remote.oid if len(remote.oid) == 64 else "", found)
             continue
         download.note(remote, root)
-        _enter(held, remote, known, found)
+        _enter(held, remote, known.sha256, found)
     mirror.write(root, held)
     size = sum(remote.size for remote in todo)
     parts = [(remote.size, download.part_of(remote, root)) for remote in todo]
     _make_room(root, size - sum(min(of, part.stat().st_size) for of, part in parts if part.exists()))
     report = begin(size)
     for remote in todo:
-        _enter(held, remote, download.bring(remote, root, report), found)
+        _enter(held, remote, download.bring(remote, root, report).sha256, found)
         mirror.write(root, held)
     return Fetched(files=len(todo), size=size, kept=len(found.files) - len(todo))
 
@@ -219,12 +223,13 @@ def _remotes(hub: str, commit: str, names: Iterable[str]) -> list[Remote]:
             oid=entry.lfs.sha256 if entry.lfs is not None else entry.blob_id,
         )
         for entry in found
+        if entry.path in paths
     ]
 
 
-def _enter(held: dict[str, Held], remote: Remote, found: Hashes, plan: Plan) -> None:
+def _enter(held: dict[str, Held], remote: Remote, sha256: str, plan: Plan) -> None:
     before = held.get(remote.hub) or Held(commit=remote.commit, revision=plan.revisions[remote.hub])
-    held[remote.hub] = replace(before, files={**before.files, remote.name: (remote.size, found.sha256)})
+    held[remote.hub] = replace(before, files={**before.files, remote.name: (remote.size, sha256)})
 
 
 def _make_room(root: Path, size: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,6 +34,14 @@ def readme_configs(readme: str, _size: int, _mtime_ns: int) -> Configs:
         raise DataError(str(error)) from error
 
 
-def patterns_without_readme(names: Sequence[str], split: str) -> tuple[str, ...]:
+def patterns_without_readme(name: str, split: str) -> tuple[str, ...]:
     """Patterns for a dataset without a README: CONFIG/SPLIT-00000-of-00001.parquet, or the Hub's CONFIG/SPLIT/0000."""
-    return tuple(f"{name}/{split}{rest}" for name in names for rest in ("-*", "/*", ".*"))
+    return tuple(f"{name}/{split}{rest}" for rest in ("-*", "/*", ".*"))
+
+
+@lru_cache(maxsize=1024)
+def pattern_of(pattern: str) -> re.Pattern[str]:
+    """Returns what matches the paths a README's pattern means: `*` and `?` stay in a folder, `**` crosses them."""
+    words = re.split(r"(\*\*/|\*\*|\*|\?|\[[^]]+\])", pattern)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(w) or (w if w[:1] == "[" and w[-1:] == "]" else re.escape(w)) for w in words))

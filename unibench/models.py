@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unibench.catalogue import CATALOGUE
-from unibench.errors import Unavailable, UnknownName, UserError
+from unibench.errors import Unavailable, UnknownName, UserError, one_line
 from unibench.sources import hub_reachable
 from unibench.weights import shape
 from unibert.config import PRESETS
@@ -27,11 +27,14 @@ HUB_FILES = [
     "model.safetensors.index.json",
     "tokenizer*",
     "vocab.txt",
+    "vocab.json",
+    "merges.txt",
     "merges.txt",
     "*.model",
     "special_tokens_map.json",
     "added_tokens.json",
 ]
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 # Weights that make up an encoder, unlike heads and poolers; old checkpoints also keep the numbers 0, 1, 2, … there.
 IN_THE_ENCODER = re.compile(r"(?:^|\.)(?:layers?|embeddings)\.(?!.*position_ids$)")
 FLOOR = "scratch"
@@ -111,7 +114,6 @@ def fetch(encoder: Encoder) -> Encoder:
     if encoder.folder is not None:
         return encoder
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         found = snapshot_download(
@@ -120,8 +122,8 @@ def fetch(encoder: Encoder) -> Encoder:
             allow_patterns=HUB_FILES,
             local_files_only=not hub_reachable(),
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise Unavailable(f"{encoder.hub} could not be fetched ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # any of three libraries' network, name and disk errors
+        raise Unavailable(f"{encoder.hub} could not be fetched ({one_line(error)})") from None
     folder = Path(found)
     if not _has_weights(folder):
         raise Unavailable(
@@ -147,13 +149,17 @@ def load(encoder: Encoder) -> tuple[Any, Any]:
     is not used, may be missing: transformers would draw it at random.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
 
     from unibert.fused_encoder import speed_up
 
     here = fetch(encoder)
     assert here.folder is not None
+    if not any(path for pattern in VOCABULARIES for path in here.folder.glob(pattern)):
+        # transformers would make up an empty vocabulary, in which every text reads the same
+        raise Unavailable(
+            f"{here.folder} holds no vocabulary ({', '.join(VOCABULARIES)}); save its tokenizer there too"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(here.folder), trust_remote_code=False, use_fast=True)
         if encoder.kind == "scratch":
@@ -166,8 +172,8 @@ def load(encoder: Encoder) -> tuple[Any, Any]:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
-        raise Unavailable(f"{here.folder} cannot be opened ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # a damaged folder raises a dozen kinds, in four libraries
+        raise Unavailable(f"{here.folder} cannot be opened ({one_line(error)})") from None
     if model.config.is_encoder_decoder:
         raise Unavailable(f"{here.folder} is a {type(model).__name__}, which has a decoder; only encoders are measured")
     missing = sorted(name for name in found["missing_keys"] if "pooler." not in name)

@@ -117,7 +117,7 @@ def _check_place(table: StrictTable, source: Source) -> None:
     else:
         for key in ("hub", "config", "split"):
             table.take(key, str)
-    if source.hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", source.hub):
+    if source.hub and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source.hub):
         raise table.error("hub", f"is {source.hub!r}; expected a Hub id, OWNER/NAME")
     if source.revision is not None and not _COMMIT.fullmatch(source.revision):
         raise table.error("revision", f"is {source.revision!r}; expected a 40-digit commit or a ref such as refs/pr/1")

@@ -17,16 +17,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from unibench import files
+from unibench import files, mirror
 from unibench.cards import Source
-from unibench.errors import DataError, Unavailable, UserError
+from unibench.errors import DataError, Unavailable, UserError, one_line
 from unibench.files import Sheet
-from unibench.layout import Configs, commit, patterns_without_readme, read_folder, readme_configs
+from unibench.layout import Configs, commit, pattern_of, patterns_without_readme, read_folder, readme_configs
 from unibert.hub import hub_reachable as hub_reachable  # the data room's own word for it
 
 # File name endings and the `datasets` builder that reads them.
@@ -34,8 +33,9 @@ BUILDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ".parquet": ("parquet", {}),
     ".jsonl": ("json", {}),
     ".jsonl.gz": ("json", {}),
-    ".csv": ("csv", {}),
-    ".tsv": ("csv", {"sep": "\t"}),
+    # Text is text: "NA" is no gap, and in a TSV file a quote is a character.
+    ".csv": ("csv", {"keep_default_na": False}),
+    ".tsv": ("csv", {"sep": "\t", "quoting": 3, "keep_default_na": False}),
 }
 
 
@@ -119,7 +119,11 @@ def locate(source: Source, language: str, origin: Origin, folder: Path | None = 
             return f"{source.hub} has no config {config!r} in {origin}"
         splits = list(dict.fromkeys(source.split.replace("{lang}", name) for name in spoken))
         known = configs.get(config, {})
-        choices = [known.get(split, ()) if configs else patterns_without_readme(names, split) for split in splits]
+        choices = [
+            known.get(split, ()) if configs else patterns_without_readme(name, split)
+            for split in splits
+            for name in ([config] if configs else names)
+        ]
         where = f"{config}/{splits[0]}"
     matched = next((some for patterns in choices if (some := _matching(listed, patterns))), ())
     if matched and not source.reader:
@@ -132,6 +136,13 @@ def locate(source: Source, language: str, origin: Origin, folder: Path | None = 
     shards = re.search(r"-of-0*([1-9][0-9]*)\.", matched[0])
     if shards and int(shards.group(1)) != len(matched):
         return f"{source.hub} {where} in {origin} has {len(matched)} of its {shards.group(1)} files"
+    numbers = [int(n[1]) for file in matched if (n := re.search(r"(?:^|/)([0-9]{4,})[.]parquet$", file))]
+    if len(numbers) == len(matched) and sorted(numbers) != list(range(len(numbers))):
+        return f"{source.hub} {where} in {origin} lacks some of its numbered files: there are {_together(matched)}"
+    planned = _planned(origin.root, source.hub) if origin.root is not None else ()
+    absent = [file for patterns in choices for file in _matching(planned, patterns) if file not in listed]
+    if absent:
+        return f"{source.hub} {where} in {origin} lacks {absent[0]}; fetch it again"
     shown = _together(matched)
     name = f"{root / shown}" if root is not None and origin.root is not None else f"{source.hub}/{shown}"
     noted = commit(root, matched[0]) if root is not None and not at else at
@@ -150,7 +161,8 @@ def _locate_own(source: Source, language: str, folder: Path) -> Split | str:
 
 
 def _matching(listed: Iterable[str], patterns: Sequence[str]) -> tuple[str, ...]:
-    return tuple(file for file in listed if any(file == p or fnmatchcase(file, p) for p in patterns))
+    matchers = [pattern_of(pattern) for pattern in patterns]
+    return tuple(file for file in listed if file in patterns or any(m.fullmatch(file) for m in matchers))
 
 
 def _together(found: Sequence[str]) -> str:
@@ -206,8 +218,23 @@ def open_split(split: Split) -> Any:
     except Exception as error:  # datasets and pyarrow raise a dozen kinds for a damaged file
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         raise DataError(
-            f"{split.name} cannot be read as {builder} ({_one_line(cause)}); fetch the file again"
+            f"{split.name} cannot be read as {builder} ({one_line(cause)}); fetch the file again"
         ) from error
+
+
+def _planned(root: Path, hub: str) -> tuple[str, ...]:
+    """Returns the files of a dataset that a mirror's manifest lists, if it has one, whether they are there or not."""
+    manifest = root / mirror.MANIFEST
+    if not manifest.is_file():
+        return ()
+    stat = manifest.stat()
+    held = _held(root, stat.st_size, stat.st_mtime_ns).get(hub)
+    return tuple(held.files) if held is not None else ()
+
+
+@lru_cache(maxsize=8)
+def _held(root: Path, _size: int, _mtime_ns: int) -> Mapping[str, mirror.Held]:
+    return mirror.read(root)
 
 
 _Listing = tuple[tuple[str, ...], Configs, Path | None, str]  # files, configs, folder, commit
@@ -247,7 +274,7 @@ def _hub_listing(hub: str, revision: str | None) -> _Listing | str:
     except Exception as error:  # not found, gated, no such revision, unreachable: a reason for the table
         if constants.is_offline_mode():
             return f"{hub} is not in the Hub cache, and the Hub does not answer"
-        return f"{hub} cannot be reached on the Hub ({_one_line(error)})"
+        return f"{hub} cannot be reached on the Hub ({one_line(error)})"
 
 
 def _ending(file: str) -> str:
@@ -269,7 +296,7 @@ def _fetch_all(split: Split) -> list[Path]:
             Path(hf_hub_download(split.hub, file, repo_type="dataset", revision=split.commit)) for file in split.files
         ]
     except Exception as error:  # any of three libraries' network, permission and disk errors
-        raise Unavailable(f"{split.name} cannot be fetched from the Hub ({_one_line(error)})") from error
+        raise Unavailable(f"{split.name} cannot be fetched from the Hub ({one_line(error)})") from error
 
 
 @contextmanager
@@ -286,8 +313,3 @@ def _quiet() -> Iterator[None]:
         datasets.logging.set_verbosity(verbosity)
         if not bars:
             datasets.enable_progress_bars()
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:199] + "…"

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from unibench import models
-from unibench.errors import Unavailable
+from unibench.errors import one_line
 from unibench.models import Encoder
 from unibench.sample import pairs
 
@@ -103,8 +103,8 @@ def speeds(
             notify(f"measuring {encoder.name}")
             try:
                 known = {**key, "pairs_per_s": measure(encoder, on)}
-            except (Unavailable, RuntimeError) as error:  # RuntimeError: too large for the memory there is
-                reasons[encoder.name] = str(error).splitlines()[0]
+            except Exception as error:  # one that cannot be read or does not fit must not stop the others
+                reasons[encoder.name] = one_line(error)
                 continue
             _add(path, known)
         found[encoder.name] = float(known["pairs_per_s"])

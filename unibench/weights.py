@@ -29,6 +29,8 @@ def shape(folder: Path) -> dict[str, int]:
 def _of_config(folder: Path) -> dict[str, int]:
     try:
         config: Mapping[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            return {}
     except (OSError, ValueError):
         return {}
     found = {key: next((config[name] for name in names if name in config), None) for key, names in CONFIG_NAMES.items()}
