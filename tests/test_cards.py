@@ -48,6 +48,8 @@ def test_minimal_card(tmp_path: Path) -> None:
     ("old", "new", "expected"),
     [
         ('title = "Tiny"', 'title = ""', 'title is ""; expected a text'),
+        ('train = [{ hub = "o/tiny"', 'train = [{ hub = "../secret"', "train[0].hub is '../secret'; expected a Hub id"),
+        ('licence = "l"', 'licence = "l", verified = true', "about.verified is true without evidence"),
         ('metric = "accuracy"', 'metric = "acuracy"', "one of accuracy, macro_f1; did you mean 'accuracy'?"),
         ('metric = "accuracy"', 'metric = "span_f1"', "metric is 'span_f1'; expected one of accuracy, macro_f1"),
         ('family = "nli"', 'family = "nil"', "expected one of ner, nli, qa, sts; did you mean 'nli'?"),

@@ -87,7 +87,9 @@ def test_a_card_that_is_ready_is_counted_part_by_part(tmp_path: Path, write_mirr
     assert (by["train", "en"].repeated, by["dev", "en"].met, by["eval", "en"].met) == (1, 2, 0)
     assert by["eval", "ru"].notes == {"unlabelled": 1}
     assert by["eval", "ru"].examples == 2
-    assert found.warnings == ()
+    assert found.warnings == tuple(
+        f"eval {code}: 1 of 3 rows have no label and are left out" for code in ("en", "ru", "zh")
+    )
     assert unibench("tasks", "check", path, "--data", root) == 0
     shown = capsys.readouterr().out
     assert f"{path}: ready: unibench run --tasks mine --tasks-dir {path.parent} --data {root}" in shown
@@ -147,21 +149,28 @@ def test_passages_and_scores(tmp_path: Path, write_mirror: Write) -> None:
     pairs = {"en-en": [{"a": "x", "b": "y", "s": 2.0}] * 3, "en-ru": [{"a": "x", "b": "y", "s": s} for s in (0.0, 5.0)]}
     write_mirror("toy/sts", {f"{pair}/test": rows for pair, rows in pairs.items()})
     found = examined(card(tmp_path, STS_CARD), root)
-    assert found.warnings == ("eval en-en: every score is 2.00",)
+    assert set(found.warnings) == {
+        "eval en-en: every score is 2.00",
+        "eval en-en: 2 of 3 examples repeat another one of them, whole",
+        "eval en-ru: 1 of 2 examples repeat another one of them, whole",
+    }
     assert [c.scores for c in found.counts] == [(0.0, 5.0, 2.5), (2.0, 2.0, 2.0)]
     assert [c.repeated for c in found.counts] == [1, 2]
 
 
 def test_what_is_missing_is_said_and_languages_can_be_chosen(tmp_path: Path, write_mirror: Write) -> None:
     rows = nli(("a", "b", 0), ("c", "d", 1), ("e", "f", 2))
-    root = write_mirror("toy/nli", {"en/train": rows, "en/test": nli(("x", "y", 0)), "ru/test": nli(("z", "y", -1))})
+    splits = {"en/train": rows, "en/test": nli(("x", "y", 0)), "ru/test": nli(("z", "y", -1))}
+    root = write_mirror("toy/nli", splits)
     path = card(tmp_path, NLI_CARD)
+    with pytest.raises(UserError, match="mine cannot be run as zero-shot: toy/nli has no validation split for …"):
+        examined(path, root)
+    write_mirror("toy/nli", {**splits, "en/validation": nli(("o", "p", 1), ("q", "r", 0))})
     found = examined(path, root)
     said = "\n".join(found.warnings)
     assert f"eval: nothing in zh: toy/nli has no config '…' in {root}" in said
     assert "eval: nothing in ru: " in said
     assert "they hold placeholders" in said
-    assert f"dev: nothing in en: toy/nli has no validation split for … in {root}" in said
     assert "train: nothing in ru" not in said, "zero-shot trains in English"
     assert {c.language for c in examined(path, root, languages=["en"]).counts} == {"en"}
     with pytest.raises(UserError, match=r"no language of mine can be scored: .* placeholders"):
@@ -255,8 +264,31 @@ def test_real_cards_are_ready(shared: Path, capsys: Captured) -> None:
     found = examined(tasks / "sts17.toml", root, languages=["en-tr", "es-es"])
     assert [c.examples for c in found.counts] == [250, 250]
     assert found.warnings == ()
-    assert unibench("tasks", "check", tasks / "xnli.toml", "--languages", "sw,ur", "--data", root) == 0
+    assert unibench("tasks", "check", tasks / "xnli.toml", "--languages", "sw,ur", "--data", root) == 2
+    assert "xnli cannot be run as zero-shot: facebook/xnli has no train split" in capsys.readouterr().err
+    assert unibench("tasks", "check", tasks / "xnli_snli.toml", "--languages", "sw,ur", "--data", root) == 0
     shown = capsys.readouterr().out
     assert "5,010    1,670  " in shown
-    assert "warning: train: nothing in en: facebook/xnli has no train split for …" in shown
     assert "parallel = true" not in shown
+
+
+def test_repairs_and_omissions_are_warned_of(tmp_path: Path, write_mirror: Write) -> None:
+    def ask(start: int, text: str = "here") -> dict[str, Any]:
+        context = "An answer stands here, and nowhere else in all of this long passage of many words."
+        return {"c": context, "q": f"{start}{text}?", "a": {"text": [text], "answer_start": [start]}}
+
+    root = write_mirror("toy/qa", {"en/train": [ask(17) for _ in range(20)],
+                                   "en/test": [ask(17), ask(19), ask(67), ask(-1, "")]})  # fmt: skip
+    found = examined(card(tmp_path, QA_CARD), root)
+    said = "\n".join(found.warnings)
+    assert "eval en: 1 answers are not where answer_start says; of the first, in 0000003, the text stands at" in said
+    assert "at character 17" in said
+    assert "eval en: 1 answers stand near where answer_start says, and were moved" in said
+    assert "eval en: 1 of 4 questions have no answer and are left out; options = { unanswerable = true } keeps" in said
+
+
+def test_what_cannot_be_seen_is_empty(tmp_path: Path, write_mirror: Write) -> None:
+    rows = nli(("a", "b", 0), ("c", "d", 1), ("e", "f", 2))
+    splits = {"en/train": rows, "en/validation": rows[:2], "en/test": nli(("\u200b \x00", "y", 0), ("x", "z", 1))}
+    found = examined(card(tmp_path, NLI_CARD), write_mirror("toy/nli", splits), languages=["en"])
+    assert "eval en: 1 of 2 examples have an empty text" in found.warnings

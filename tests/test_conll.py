@@ -38,7 +38,8 @@ def test_comments_stand_before_sentences_and_separators_are_literal(card: Write)
     options = 'format = { columns = ["word", "tag"], separator = "tab", comment = "#" }'
     text = "# id 1\n# text\n#\tO\n\n# id 2\n  \tO\nNew York\tI-LOC\n# \tO\n"
     mine = card(NER.replace('format = { columns = ["word", "_", "tag"] }', options), {"test.txt": text})
-    assert [e.inputs["tokens"] for e in scored(mine).examples] == [("  ", "New York", "# ")]
+    # what has every field is a token, whatever it begins with
+    assert [e.inputs["tokens"] for e in scored(mine).examples] == [("#",), ("  ", "New York", "# ")]
     piped = options.replace('"tab"', '"|"').replace(', comment = "#"', "")
     mine = card(NER.replace('format = { columns = ["word", "_", "tag"] }', piped), {"test.txt": "a b|O\nc|B-PER\n"})
     assert scored(mine).examples[0].inputs["tokens"] == ("a b", "c")
@@ -70,3 +71,10 @@ def test_malformed_rows_are_passed_over_and_counted_if_the_card_says_so(card: Wr
     message = error_of(card(NER + 'on_error = "skip"\n', {"test.txt": "a x\n\nb x Q\n"}))
     assert "every row is malformed; the first: " in message
     assert "test.txt:1: 2 fields" in message
+
+
+def test_documents_begin_where_the_token_says_so_in_any_column(card: Write) -> None:
+    options = 'format = { columns = ["tag", "_", "word"], separator = "tab" }'
+    text = "O\tx\t-DOCSTART-\n\nO\tx\ta\nO\tx\t-DOCSTART-s\n\n-DOCSTART-\n\nO\tx\tb\n"
+    mine = card(NER.replace('format = { columns = ["word", "_", "tag"] }', options), {"test.txt": text})
+    assert [e.inputs["tokens"] for e in scored(mine).examples] == [("a", "-DOCSTART-s"), ("b",)]

@@ -33,7 +33,7 @@ def test_files_are_used_whatever_the_data_but_for_the_sample(
     mirror = Origin(kind="mirror", root=tmp_path)
     assert load(mine, "eval", ["en"], mirror) == scored(mine, "en")
     assert scored(mine, "en").commits == {}
-    reason = f"there is no file pairs/{{lang}}.csv for sw below the card's folder {mine.folder}"
+    reason = f"there is no file {mine.folder / 'pairs' / 'swa.csv'}"
     assert availability(mine, "eval", "sw", HUB) == availability(mine, "eval", "sw", mirror) == reason
     assert availability(mine, "eval", "sw", SAMPLE) is None or "sample" in str(availability(mine, "eval", "sw", SAMPLE))
     assert len(load(mine, "eval", ["en"], SAMPLE).examples) > 100

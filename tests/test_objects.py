@@ -116,3 +116,21 @@ def test_a_wrong_question_is_named_by_its_line(card: Write) -> None:
 )  # fmt: skip
 def test_a_file_that_is_no_squad(card: Write, text: str, expected: str) -> None:
     assert expected in error_of(card(QA + 'on_error = "skip"\n', {"test.json": text}))
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_question_is_named_where_a_line_says_nothing(card: Write, indent: int | None) -> None:
+    questions = [{"id": f"q{i}", "question": "w?", "answers": [{"text": "a", "answer_start": 0}]} for i in range(3)]
+    del questions[0]["id"]
+    questions[2]["question"] = None
+    whole = {"data": [{"paragraphs": [{"context": "a b", "qas": questions}]}]}
+    message = error_of(card(QA, {"test.json": json.dumps(whole, indent=indent)}))
+    place = "test.json:" if indent else "test.json, data[0].paragraphs[0].qas[2] (id 'q2'): "
+    assert place in message
+    assert "question is null" in message
+
+
+def test_half_a_character_and_an_endless_number_are_named(card: Write) -> None:
+    line = '{"pair": {"p": "a \\ud83d", "h": "b"}, "gold": "no"}\n'
+    assert "test.jsonl:1: premise holds half a character" in error_of(card(NLI, {"test.jsonl": line}))
+    assert "is not JSON" in error_of(card(QA, {"test.json": '{"data": ' + "9" * 5000 + "}"}))

@@ -219,6 +219,12 @@ def _check(top: StrictTable, card: TaskCard) -> None:
         raise top.error("train_language", 'is what the protocol "zero-shot" trains on, and belongs to no other')
     if card.dev and not card.train:
         raise top.error("dev", "is there without [[train]]; a card that trains nothing selects nothing")
+    if not card.train and card.options.get("head", "cosine") != "cosine":
+        raise top.error("options.head", "must be 'cosine' without [[train]]: the other heads are trained")
+    if card.verified and not card.about.get("evidence"):
+        raise top.error("about.verified", "is true without evidence; say what the card was compared with")
+    if card.name == "all" or "," in card.name:
+        raise CardError(f"{top.path}: no task can be asked for by that name; rename the file")
     if card.eval.language is not None and card.languages != (card.eval.language,):
         raise top.error("languages", f"must be [{card.eval.language!r}], the one language of [eval]")
     missing = [language for language in card.languages if card.eval.prefixes and language not in card.eval.prefixes]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ class Count:
 
     `labels` counts examples by label (for names: entities by type, for questions: whether they have an answer); scores
     have `scores` instead, (lowest, highest, mean). `repeated` are examples whose inputs an earlier one has, `met` those
-    whose inputs stand in train. `empty` are examples with an empty text among their inputs.
+    whose inputs stand in train.
     """
 
     part: Part
@@ -41,7 +42,6 @@ class Count:
     scores: tuple[float, float, float] | None
     notes: Mapping[str, int]
     repeated: int
-    empty: int
     met: int | None
 
 
@@ -112,6 +112,7 @@ def examine(card: TaskCard, origin: Origin, languages: Literal["all"] | Sequence
     if first is None:
         reasons = [reason for (part, reason) in missing if part == "eval"]
         raise UserError(f"no language of {card.name} can be scored: {reasons[0]}")
+    _refuse_untrainable(card, counts, missing)
     warnings += [f"{part}: nothing in {' '.join(of)}: {reason}" for (part, reason), of in missing.items()]
     warnings += _labels_warnings(card, counts)
     if card.parallel:
@@ -121,7 +122,7 @@ def examine(card: TaskCard, origin: Origin, languages: Literal["all"] | Sequence
 
 def table(card: TaskCard, found: Report) -> Table:
     """Returns one row a part and language."""
-    names = ("part", "language", "examples", "groups", "labels", "notes", "repeated", "in train")
+    names = ("part", "language", "examples", "groups", "labels", "notes", "repeats", "also in train")
     rows: list[tuple[Value, ...]] = []
     for count in found.counts:
         shown = [f"{label} {number:,}" for label, number in Counter(count.labels).most_common(SHOWN)]
@@ -151,8 +152,8 @@ def _count(card: TaskCard, part: Part, language: str, loaded: Loaded, met: _Met)
     inputs = [_hash(example.inputs) for example in examples]
     longest = _longest(examples)
     texts = [_hash(example.inputs[longest]) for example in examples] if longest else []
-    warnings = []
     here = f"{part} {language}"
+    warnings = _notes_warnings(card, here, loaded)
     stands = sum(key in met.inputs["train"] for key in inputs)
     if part == "train":
         met.inputs["train"] |= set(inputs)
@@ -171,6 +172,9 @@ def _count(card: TaskCard, part: Part, language: str, loaded: Loaded, met: _Met)
     scores = _scores(card, examples)
     if scores is not None and scores[0] == scores[1]:
         warnings.append(f"{here}: every score is {scores[0]:.2f}")
+    repeated = len(inputs) - len(set(inputs))
+    if part == "eval" and repeated:
+        warnings.append(f"{here}: {repeated:,} of {len(examples):,} examples repeat another one of them, whole")
     empty = sum(_is_empty(example.inputs) for example in examples)
     if empty:
         warnings.append(f"{here}: {empty:,} of {len(examples):,} examples have an empty text")
@@ -182,11 +186,49 @@ def _count(card: TaskCard, part: Part, language: str, loaded: Loaded, met: _Met)
         labels=_labels(card, examples) if scores is None else {},
         scores=scores,
         notes=loaded.notes,
-        repeated=len(inputs) - len(set(inputs)),
-        empty=empty,
+        repeated=repeated,
         met=None if part == "train" else stands,
     )
     return count, warnings
+
+
+def _refuse_untrainable(
+    card: TaskCard, counts: Sequence[Count], missing: Mapping[tuple[Part, str], Sequence[str]]
+) -> None:
+    """Raises UserError where the card's own protocol could train nothing, or choose no learning rate."""
+    for part in ("train", "dev") if card.train else ():
+        had = {count.language for count in counts if count.part == part and count.examples}
+        wanted = {card.train_language} if card.protocol == "zero-shot" else had
+        if not had or not wanted <= had:
+            reasons = [reason for (of, reason) in missing if of == part]
+            raise UserError(f"{card.name} cannot be run as {card.protocol}: {[*reasons, f'no {part} examples'][0]}")
+
+
+def _notes_warnings(card: TaskCard, here: str, loaded: Loaded) -> list[str]:
+    """Returns what repairs and omissions say about the card, each with what to look at."""
+    notes, size = loaded.notes, len(loaded.examples)
+    warnings = []
+    if off := notes.get("answer_absent", 0):
+        shown = next(e for e in loaded.examples if -1 in e.target["start"])
+        text = shown.target["text"][shown.target["start"].index(-1)]
+        at = shown.inputs["context"].find(text)
+        found = f"stands at character {at}" if at >= 0 else "is nowhere in it"
+        warnings.append(
+            f"{here}: {off:,} answers are not where answer_start says; of the first, in {shown.id}, the text {found}"
+        )
+    if moved := notes.get("answer_moved", 0):
+        warnings.append(f"{here}: {moved:,} answers stand near where answer_start says, and were moved")
+    if (lost := notes.get("unlabelled", 0)) and card.family == "qa" and not card.options.get("unanswerable"):
+        keep = "options = { unanswerable = true } keeps them"
+        warnings.append(f"{here}: {lost:,} of {size + lost:,} questions have no answer and are left out; {keep}")
+    elif lost:
+        warnings.append(f"{here}: {lost:,} of {size + lost:,} rows have no label and are left out")
+    if (repaired := notes.get("iob_repaired", 0)) > size / 5:
+        scheme = card.options.get("scheme")
+        warnings.append(f"{here}: the tags of {repaired:,} of {size:,} sentences were repaired; are they {scheme}?")
+    if malformed := notes.get("malformed", 0):
+        warnings.append(f"{here}: {malformed:,} malformed rows are passed over, as on_error says")
+    return warnings
 
 
 def _labels(card: TaskCard, examples: Iterable[Example]) -> dict[str, int]:
@@ -263,7 +305,12 @@ def _longest(examples: Sequence[Example]) -> str | None:
 
 def _is_empty(inputs: Mapping[str, object]) -> bool:
     texts = [value if isinstance(value, tuple | list) else [value] for value in inputs.values()]
-    return any(not any(str(piece).strip() for piece in pieces) for pieces in texts)
+    return any(not all(_shown(str(piece)) for piece in pieces) for pieces in texts)
+
+
+def _shown(text: str) -> bool:
+    """Whether there is anything to be seen in a text: no white space, control or formatting character."""
+    return any(not char.isspace() and unicodedata.category(char)[0] != "C" for char in text)
 
 
 def _hash(value: object) -> bytes:

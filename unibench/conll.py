@@ -51,12 +51,13 @@ def rows(path: Path, options: Mapping[str, Any]) -> Iterator[tuple[range, dict[s
 
     for number, line in lines(path):
         bare = line.strip(" \t")
-        if not bare or re.match(rf"{DOCUMENT}(?![^ \t])", bare):
+        fields = separator.split(bare if options["separator"] == "space" else line)
+        whole = len(fields) == len(names)
+        if not bare or DOCUMENT in fields[: len(names) if whole else 1]:
             yield from sentence(number)
-        elif comment and not tokens and not wrong and line.startswith(comment):
+        elif comment and not tokens and not wrong and line.startswith(comment) and not whole:
             continue
         else:
-            fields = separator.split(bare if options["separator"] == "space" else line)
             if len(fields) != len(names) and not wrong:
                 found = f"{len(fields)} fields, expected {len(names)} ({' '.join(names)})"
                 wrong = range(number, number + 1), RowError(found)

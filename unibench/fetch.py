@@ -111,6 +111,8 @@ def fetch(found: Plan, root: Path, begin: Callable[[int], Report]) -> Fetched:
     try:
         with mirror.locked(root):
             return _fetch(found, root, begin)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{error.filename} is in the way of the mirror; move it or choose another --to") from error
     except OSError as error:
         if error.errno not in FULL:
             raise

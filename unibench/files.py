@@ -153,6 +153,8 @@ def check_pattern(table: StrictTable, pattern: str) -> None:
     path = PurePosixPath(pattern)
     if path.is_absolute() or PureWindowsPath(pattern).anchor or pattern.startswith("~") or ".." in path.parts:
         raise table.error("files", f"is {pattern!r}; expected a path below the card's folder, without '..'")
+    if any("**" in part and part != "**" for part in path.parts):
+        raise table.error("files", f"is {pattern!r}; ** stands for whole folders, between slashes")
     if "\\" in pattern:
         raise table.error("files", f"is {pattern!r}; write / between folders")
 

@@ -50,14 +50,18 @@ def squad(path: Path, options: Mapping[str, Any]) -> Iterator[tuple[int | str, d
         whole = json.loads(content)
     except json.JSONDecodeError as error:
         raise FileError(f"it is not JSON ({error.msg} at column {error.colno})", line=error.lineno) from None
+    except ValueError as error:  # such as a number of thousands of digits
+        raise FileError(f"it is not JSON ({error})") from None
     except RecursionError:
         raise FileError("it is nested too deep to be a SQuAD file") from None
-    lines_of_ids = _lines_of_ids(content)
+    lines_of_ids: dict[Any, list[int]] = {}  # ids should be unique, and are not always
+    if content.strip().count("\n"):  # of a file that is one line, the line says nothing
+        for line, found in _lines_of_ids(content):
+            lines_of_ids.setdefault(found, []).append(line)
     for where, title, context, question in _questions(whole):
         id = question.get("id")
-        # Ids stand in the order of the questions; a paragraph may have one too, which is passed over.
-        line = next((line for line, found in lines_of_ids if found == id), None)
-        yield line or f"{where} (id {id!r})", _row(id, title, context, question)
+        known = lines_of_ids.get(id, []) if isinstance(id, str) else []
+        yield known.pop(0) if known else f"{where} (id {id!r})", _row(id, title, context, question)
 
 
 def _lines_of_ids(content: str) -> Iterator[tuple[int, Any]]:

@@ -7,6 +7,7 @@ Numbers may come as text, since text files hold nothing else.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -146,6 +147,7 @@ READERS: Mapping[str, Callable[[TaskCard, tuple[str, ...]], Reader]] = {
     "qa": _qa,
     "sts": _sts,
 }
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # JSON may spell one alone
 INPUTS: Mapping[str, Inputs] = {"ner": _ner_inputs, "nli": _nli_inputs, "qa": _qa_inputs, "sts": _sts_inputs}
 
 
@@ -162,6 +164,8 @@ def reader(card: TaskCard, names: tuple[str, ...]) -> Reader:
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise RowError(f"{name} is {_shown(value)}, expected text")
+    if not value.isascii() and (half := _SURROGATE.search(value)):
+        raise RowError(f"{name} holds half a character ({half[0]!r}), which no file in UTF-8 can")
     return value
 
 

@@ -155,7 +155,13 @@ def locate(source: Source, language: str, origin: Origin, folder: Path | None = 
 def _locate_own(source: Source, language: str, folder: Path) -> Split | str:
     found = files.below(folder, source.files, source.names_of(language))
     if not found:
-        return f"there is no file {source.files} for {language} below the card's folder {folder}"
+        wanted = folder / source.files.replace("{lang}", source.names_of(language)[0])
+        near = [
+            path.name
+            for path in (sorted(wanted.parent.iterdir()) if wanted.parent.is_dir() else ())
+            if path.name.casefold().startswith(wanted.name.casefold()) or path.stem.casefold() == wanted.name.casefold()
+        ]
+        return f"there is no file {wanted}" + (f"; there is {', '.join(near[:3])}" if near else "")
     name = f"{folder / _together(found)}"
     return Split(hub="", name=name, files=found, folder=folder, commit="", reader=source.reader, format=source.format)
 
