@@ -72,6 +72,7 @@ def test_minimal_card(tmp_path: Path) -> None:
         (', licence = "l"', "", "about.licence is missing"),
         ('train_language = "en"', "", "train_language is what"),
         ('protocol = "zero-shot"', 'protocol = "none"', "\"none\" is for a card without"),
+        ('split = "test"', 'split = "test", on_error = "skip"', "eval.on_error belongs at the top of the card"),
         ('title = "Tiny"', 'title = "Tiny', "is not a readable TOML file"),
     ],
 )  # fmt: skip
@@ -84,6 +85,25 @@ def test_a_wrong_card_is_one_line_that_names_file_and_key(tmp_path: Path, old: s
     assert message.startswith(str(path))
     assert expected in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["all", "a,b"])
+def test_a_name_that_no_command_could_give_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CardError, match=r"no task can be asked for by that name; rename the file"):
+        load_card(write(tmp_path, MINIMAL, name))
+
+
+def test_a_head_that_is_trained_needs_train(tmp_path: Path) -> None:
+    alike = """
+        title = "Alike"\nfamily = "sts"\nmetric = "spearman"\nprotocol = "none"\nlanguages = ["en"]
+        columns = { sentence1 = "a", sentence2 = "b", score = "s" }
+        eval = { hub = "o/tiny", config = "{lang}", split = "test" }
+        options = { head = "cosine", scale = 5 }
+        about = { summary = "s", licence = "l" }
+    """
+    assert load_card(write(tmp_path, alike)).protocol == "none"
+    with pytest.raises(CardError, match=r"options.head must be 'cosine' without \[\[train\]\]"):
+        load_card(write(tmp_path, alike.replace('"cosine"', '"cross-encoder"')))
 
 
 def test_ner_labels_are_checked(tmp_path: Path) -> None:

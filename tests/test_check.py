@@ -277,13 +277,19 @@ def test_repairs_and_omissions_are_warned_of(tmp_path: Path, write_mirror: Write
         context = "An answer stands here, and nowhere else in all of this long passage of many words."
         return {"c": context, "q": f"{start}{text}?", "a": {"text": [text], "answer_start": [start]}}
 
-    root = write_mirror("toy/qa", {"en/train": [ask(17) for _ in range(20)],
-                                   "en/test": [ask(17), ask(19), ask(67), ask(-1, "")]})  # fmt: skip
+    # the wrong row is in train or in the dev that is carved from it, and both count it
+    train = [ask(17) for _ in range(59)] + [ask(67)]
+    root = write_mirror("toy/qa", {"en/train": train, "en/test": [ask(17), ask(19), ask(67), ask(-1, "")]})
     found = examined(card(tmp_path, QA_CARD), root)
     said = "\n".join(found.warnings)
-    assert "eval en: 1 answers are not where answer_start says; of the first, in 0000003, the text stands at" in said
-    assert "at character 17" in said
-    assert "eval en: 1 answers stand near where answer_start says, and were moved" in said
+    file = root / "toy/qa/en/test-00000-of-00001.parquet"
+    absent = "eval en: 1 answers are not where answer_start says, the first in"
+    assert f"{absent} {file} row 3: answer_start 67, its text stands at 17" in said
+    assert f"eval en: 1 answers stand near where answer_start says, and were moved, the first in {file} row 2" in said
+    assert "eval en: train and score nothing before 2 answers in 4 rows are corrected" in said
+    assert "train en: 1 answers are not where answer_start says" in said
+    assert "train en: train and score nothing" not in said
+    assert "dev en: train and score nothing" not in said, "counts are of the rows before dev was carved"
     assert "eval en: 1 of 4 questions have no answer and are left out; options = { unanswerable = true } keeps" in said
 
 
@@ -292,3 +298,24 @@ def test_what_cannot_be_seen_is_empty(tmp_path: Path, write_mirror: Write) -> No
     splits = {"en/train": rows, "en/validation": rows[:2], "en/test": nli(("\u200b \x00", "y", 0), ("x", "z", 1))}
     found = examined(card(tmp_path, NLI_CARD), write_mirror("toy/nli", splits), languages=["en"])
     assert "eval en: 1 of 2 examples have an empty text" in found.warnings
+
+
+def test_most_sentences_repaired_is_another_scheme(tmp_path: Path, write_mirror: Write) -> None:
+    good, bad = {"t": ["a", "b"], "y": ["B-PER", "I-PER"]}, {"t": ["a", "b"], "y": ["I-PER", "I-PER"]}
+    splits = {"en/train": [good] * 27 + [bad] * 3, "en/test": [good] * 4 + [bad], "sw/test": [good] * 3 + [bad]}
+    found = examined(card(tmp_path, NER_CARD), write_mirror("toy/ner", splits))
+    said = [line for line in found.warnings if "repaired" in line]
+    assert len(said) == 1
+    assert "eval sw: the tags of 1 of 4 sentences were repaired, the first in " in said[0]
+    assert said[0].endswith("row 4; is options.scheme 'iob2' right?")
+
+
+def test_a_card_that_cannot_run_is_not_ready(tmp_path: Path, write_mirror: Write, capsys: Captured) -> None:
+    rows = nli(("a", "b", 0), ("c", "d", 1), ("e", "f", 2))
+    root = write_mirror("toy/nli", {"en/train": rows, "en/validation": rows, "ru/test": rows, "zh/test": rows})
+    text = NLI_CARD.replace('"zero-shot"', '"monolingual"').replace('train_language = "en"\n', "")
+    path = card(tmp_path, text)
+    assert unibench("tasks", "check", path, "--data", root) == 2
+    said = capsys.readouterr().err
+    assert "mine cannot be run as monolingual: no language has train, dev and eval examples" in said
+    assert len(said.strip().split("\n")) == 1

@@ -76,5 +76,8 @@ def test_malformed_rows_are_passed_over_and_counted_if_the_card_says_so(card: Wr
 def test_documents_begin_where_the_token_says_so_in_any_column(card: Write) -> None:
     options = 'format = { columns = ["tag", "_", "word"], separator = "tab" }'
     text = "O\tx\t-DOCSTART-\n\nO\tx\ta\nO\tx\t-DOCSTART-s\n\n-DOCSTART-\n\nO\tx\tb\n"
-    mine = card(NER.replace('format = { columns = ["word", "_", "tag"] }', options), {"test.txt": text})
+    own = NER.replace('format = { columns = ["word", "_", "tag"] }', options)
+    mine = card(own, {"test.txt": text})
     assert [e.inputs["tokens"] for e in scored(mine).examples] == [("a", "-DOCSTART-s"), ("b",)]
+    # the line of the CoNLL-2003 files, in a file that is separated otherwise
+    assert len(scored(card(own, {"test.txt": "-DOCSTART- -X- O O\n" + text})).examples) == 2

@@ -38,7 +38,9 @@ def test_sentence_pairs_as_csv(card: Write) -> None:
         ('a,b,gold\nx,y,1\n"x,y,2\nx,y,3\n', "en.csv:3: a row that ends in line 4: it is not a row ("),
         ('a,b,gold\n"x,y,2\n"x,y,3\n', "en.csv:2: a row that ends in line 3"),
         ("a,b,b\n1,2,3\n", "en.csv:1: the header has the column 'b' twice"),
-        ("a;b;gold\nx;y;1\n", "en.csv has no column 'a', which the card mine names; it has a;b;gold"),
+        ("a;b;gold\nx;y;1\n", 'card mine names; it has a;b;gold; say format = { separator = "semicolon" }?'),
+        ("a\tb\tgold\nx\ty\t1\n", '; say format = { separator = "tab" }?'),
+        ("a\nx\n", "en.csv has no column 'b', which the card mine names; it has a"),
         ("a,c,gold\nx,y,1\n", "en.csv has no column 'b', which the card mine names; it has a, c, gold"),
     ],
 )

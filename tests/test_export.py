@@ -153,7 +153,7 @@ def test_the_modules_are_no_part_of_the_identity(folder: Path, tmp_path: Path) -
     assert manifest is not None
     bare = tmp_path / "bare"
     bare.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         (bare / name).write_bytes((folder / name).read_bytes())
     assert manifest["model_sha256"] == model_sha256(folder) == model_sha256(bare)
 

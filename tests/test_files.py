@@ -31,9 +31,13 @@ def test_files_are_used_whatever_the_data_but_for_the_sample(
 ) -> None:
     mine = card(STS, {"pairs/en.csv": "a,b,gold\nx,y,1\n"})
     mirror = Origin(kind="mirror", root=tmp_path)
+    reason = f"there is no file {mine.folder / 'pairs' / 'swa.csv'}"
+    for near, said in (("SWA.csv", True), ("swa.csv.gz", True), ("swa.tsv", False)):
+        (mine.folder / "pairs" / near).touch()
+        assert availability(mine, "eval", "sw", HUB) == reason + (f"; there is {near}" if said else "")
+        (mine.folder / "pairs" / near).unlink()
     assert load(mine, "eval", ["en"], mirror) == scored(mine, "en")
     assert scored(mine, "en").commits == {}
-    reason = f"there is no file {mine.folder / 'pairs' / 'swa.csv'}"
     assert availability(mine, "eval", "sw", HUB) == availability(mine, "eval", "sw", mirror) == reason
     assert availability(mine, "eval", "sw", SAMPLE) is None or "sample" in str(availability(mine, "eval", "sw", SAMPLE))
     assert len(load(mine, "eval", ["en"], SAMPLE).examples) > 100

@@ -81,6 +81,10 @@ def test_squad_without_its_answers_is_unavailable(card: Write) -> None:
     withheld = squad_of(("c", [{"id": "1", "question": "q"}, {"id": "2", "question": "q"}]))
     with pytest.raises(Unavailable, match="no row for th is labelled"):
         scored(card(QA, {"test.json": json.dumps(withheld)}))
+    partly = squad_of(("c", [asked("1", ("c", 0)), {"id": "2", "question": "q"}]))
+    assert "qas[1] (id '2'): answers is missing; a question that has none says" in error_of(
+        card(QA, {"test.json": json.dumps(partly)})
+    )
     nothing = squad_of(("c", [asked("1"), asked("2")]))
     with pytest.raises(Unavailable, match="no row for th is labelled"):
         scored(card(QA, {"test.json": json.dumps(nothing)}))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_files import NER, writer
 from tiny_runs import unibench
 
 from unibench import task_listing
@@ -110,6 +111,25 @@ def test_details_say_what_is_here_language_by_language(toys: Path, capsys: Captu
     shown = " ".join(capsys.readouterr().out.split())
     assert "published: " in shown
     assert " here " not in shown.split("published: ")[-1]
+
+
+def test_files_of_ones_own_are_counted_and_told_how_they_are_read(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    mine = writer(tmp_path / "mine")(NER, {"test.txt": "a x O\n\nb x O\nc x O\n\nd x O\n"})
+    here = Origin(kind="mirror", root=tmp_path)
+    assert rows(task_listing.listing([mine], here, short=True))["mine"]["examples"] == "3"
+    monkeypatch.setattr(task_listing, "MOST_BYTES", 8)
+    assert rows(task_listing.listing([mine], here, short=True))["mine"]["examples"] == "–"
+    made = task_listing.listing([mine], Origin(kind="sample"), short=True)
+    assert "The generated sample is made where it is used, so its examples are not counted here." in made.footnotes
+    assert unibench("tasks", "show", "mine", "--tasks-dir", mine.folder) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert 'scored test.txt read as conll with columns = ["word", "_", "tag"] summary' in shown, (
+        "the file is named once"
+    )
+    assert 'label_map DATE = "O" options scheme = "iob1" ' in shown
 
 
 @pytest.mark.realdata

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from unibench import cards, data
+from unibench import cards, data, repairs
 from unibench.cards import TaskCard
 from unibench.data import Example, Loaded, Part
 from unibench.errors import CardError, Unavailable, UserError
@@ -153,7 +153,7 @@ def _count(card: TaskCard, part: Part, language: str, loaded: Loaded, met: _Met)
     longest = _longest(examples)
     texts = [_hash(example.inputs[longest]) for example in examples] if longest else []
     here = f"{part} {language}"
-    warnings = _notes_warnings(card, here, loaded)
+    warnings = repairs.warnings(card, here, loaded)
     stands = sum(key in met.inputs["train"] for key in inputs)
     if part == "train":
         met.inputs["train"] |= set(inputs)
@@ -196,39 +196,15 @@ def _refuse_untrainable(
     card: TaskCard, counts: Sequence[Count], missing: Mapping[tuple[Part, str], Sequence[str]]
 ) -> None:
     """Raises UserError where the card's own protocol could train nothing, or choose no learning rate."""
+    had: dict[str, set[str]] = {"train": set(), "dev": set(), "eval": set()}
+    for count in counts:
+        had[count.part].add(count.language)
     for part in ("train", "dev") if card.train else ():
-        had = {count.language for count in counts if count.part == part and count.examples}
-        wanted = {card.train_language} if card.protocol == "zero-shot" else had
-        if not had or not wanted <= had:
+        if not had[part] or (card.protocol == "zero-shot" and card.train_language not in had[part]):
             reasons = [reason for (of, reason) in missing if of == part]
             raise UserError(f"{card.name} cannot be run as {card.protocol}: {[*reasons, f'no {part} examples'][0]}")
-
-
-def _notes_warnings(card: TaskCard, here: str, loaded: Loaded) -> list[str]:
-    """Returns what repairs and omissions say about the card, each with what to look at."""
-    notes, size = loaded.notes, len(loaded.examples)
-    warnings = []
-    if off := notes.get("answer_absent", 0):
-        shown = next(e for e in loaded.examples if -1 in e.target["start"])
-        text = shown.target["text"][shown.target["start"].index(-1)]
-        at = shown.inputs["context"].find(text)
-        found = f"stands at character {at}" if at >= 0 else "is nowhere in it"
-        warnings.append(
-            f"{here}: {off:,} answers are not where answer_start says; of the first, in {shown.id}, the text {found}"
-        )
-    if moved := notes.get("answer_moved", 0):
-        warnings.append(f"{here}: {moved:,} answers stand near where answer_start says, and were moved")
-    if (lost := notes.get("unlabelled", 0)) and card.family == "qa" and not card.options.get("unanswerable"):
-        keep = "options = { unanswerable = true } keeps them"
-        warnings.append(f"{here}: {lost:,} of {size + lost:,} questions have no answer and are left out; {keep}")
-    elif lost:
-        warnings.append(f"{here}: {lost:,} of {size + lost:,} rows have no label and are left out")
-    if (repaired := notes.get("iob_repaired", 0)) > size / 5:
-        scheme = card.options.get("scheme")
-        warnings.append(f"{here}: the tags of {repaired:,} of {size:,} sentences were repaired; are they {scheme}?")
-    if malformed := notes.get("malformed", 0):
-        warnings.append(f"{here}: {malformed:,} malformed rows are passed over, as on_error says")
-    return warnings
+    if card.protocol == "monolingual" and not had["train"] & had["dev"] & had["eval"]:
+        raise UserError(f"{card.name} cannot be run as monolingual: no language has train, dev and eval examples")
 
 
 def _labels(card: TaskCard, examples: Iterable[Example]) -> dict[str, int]:

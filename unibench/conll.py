@@ -53,7 +53,7 @@ def rows(path: Path, options: Mapping[str, Any]) -> Iterator[tuple[range, dict[s
         bare = line.strip(" \t")
         fields = separator.split(bare if options["separator"] == "space" else line)
         whole = len(fields) == len(names)
-        if not bare or DOCUMENT in fields[: len(names) if whole else 1]:
+        if not bare or DOCUMENT in (fields if whole else (fields[0], bare.split()[0])):
             yield from sentence(number)
         elif comment and not tokens and not wrong and line.startswith(comment) and not whole:
             continue

@@ -12,13 +12,13 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from unibench.cards import Source, TaskCard
 from unibench.errors import CardError, DataError, Unavailable
-from unibench.examples import Example, read_examples
+from unibench.examples import Example, Noted, read_examples
 from unibench.sample import fingerprint as sample_fingerprint
 from unibench.sample import tasks
 from unibench.sources import Origin, Split, fingerprint, hub_reachable, locate, origin
@@ -51,13 +51,16 @@ class Loaded:
     `notes` counts rows by what was done to them, before any limit: "unlabelled" and "malformed" (dropped),
     "iob_repaired", "answer_moved", "answer_absent", "unanswerable" (kept). `commits` gives the commit of each Hub
     dataset read; it is empty for a mirror and for files of one's own.
-    `parallel` says that ids and groups mean the same in every language.
+    `rows` counts all rows read, labelled or not, before any limit. `parallel` says that ids and groups mean the same in
+    every language. `noted` gives the first row of each thing that a reader counted; a limit may have left it out.
     """
 
     examples: tuple[Example, ...]
     notes: Mapping[str, int]
     commits: Mapping[str, str]
     parallel: bool
+    rows: int
+    noted: Mapping[str, Noted] = field(default_factory=dict, compare=False)
 
 
 def availability(card: TaskCard, part: Part, language: str, origin: Origin) -> str | None:
@@ -131,6 +134,8 @@ def _load(
     examples: list[Example] = []
     notes: Counter[str] = Counter()
     commits: dict[str, str] = {}
+    noted: dict[str, Noted] = {}
+    total = 0
     for language in dict.fromkeys(languages):
         found = _find(card, part, language, origin)
         if origin.kind == "sample":
@@ -138,7 +143,7 @@ def _load(
         else:
             tables = [read_examples(card, *place, language, labelled=labelled) for place in found]
         commits |= {split.hub: split.noted for _, split, _ in found if split.noted}
-        for rows, groups, counted in tables:
+        for rows, groups, counted, first in tables:
             if carve:
                 held_out = _draw_groups(groups, max(1, min(DEV_LIMIT, math.ceil(len(groups) * CARVED_FRAC))))
                 rows = [example for example in rows if (example.group in held_out) == (part == "dev")]
@@ -147,6 +152,8 @@ def _load(
                 rows = [example for example in rows if example.group in drawn]
             examples += rows
             notes.update(counted)
+            noted = first | noted
+            total += len(groups)
     if not examples:
         raise Unavailable(f"{card.name} has no {part} example in {', '.join(languages)} in {origin}")
     if part == "dev":
@@ -159,6 +166,8 @@ def _load(
         notes={name: count for name, count in sorted(notes.items()) if count},
         commits=commits,
         parallel=card.parallel or origin.kind == "sample",
+        rows=total,
+        noted=noted,
     )
 
 
@@ -244,7 +253,7 @@ def _identities(split: Split) -> set[tuple[str, Path | None, str]]:
 
 def _generate(
     card: TaskCard, part: Part, language: str, labelled: bool
-) -> tuple[list[Example], list[str], Counter[str]]:
+) -> tuple[list[Example], list[str], Counter[str], dict[str, Noted]]:
     """Returns the sample's examples of a part, the group of each, and nothing to count."""
     prefix = "" if part == "eval" else f"{part}0.{language}."
     examples = [
@@ -256,7 +265,7 @@ def _generate(
         )
         for number, row in enumerate(tasks.rows(card.family, card.name, part, language, card.labels), start=1)
     ]
-    return examples, [example.group for example in examples], Counter()
+    return examples, [example.group for example in examples], Counter(), {}
 
 
 def _draw_groups(groups: Sequence[str], limit: int) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,15 @@ def rows(path: Path, options: Mapping[str, Any]) -> Iterator[tuple[int, dict[str
                 yield first, {name: field for name, field in zip(names, fields, strict=True) if name not in ("", "_")}
     finally:
         csv.field_size_limit(before)
+
+
+def other_separator(names: Sequence[str], reader: str) -> str:
+    """Returns what to say where a table has one column whose name holds what may be its separator; "" elsewhere."""
+    found = next((mark for mark in (";", "\t", ",", "|") if len(names) == 1 and mark in names[0]), "")
+    if not found or reader not in ("csv", "tsv"):
+        return ""
+    word = next((word for word, mark in SEPARATORS.items() if mark == found), found)
+    return f'; say format = {{ separator = "{word}" }}?'
 
 
 class _Lines:

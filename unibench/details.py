@@ -24,7 +24,7 @@ COUNTED = {
     "unlabelled": "unlabelled, left out",
     "malformed": "malformed, left out",
     "unanswerable": "questions without an answer",
-    "answer_absent": "answers absent from their context",
+    "answer_absent": "answers not where answer_start says",
     "answer_moved": "answers found elsewhere in the context than the data say",
     "iob_repaired": "sentences whose tags break their scheme, repaired",
 }

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from unibench.cards import Source, TaskCard
+from unibench.delimited import other_separator
 from unibench.errors import DataError, Unavailable
 from unibench.files import Sheet
 from unibench.labels import resolve
 from unibench.lines import RowError
 from unibench.readers import INPUTS, Reader, reader
 from unibench.sources import Split, read_split
+
+Noted = tuple[str, Sequence[Any]]  # where a row stands, and its values in the order of the family's columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,9 @@ class Example:
 
 def read_examples(
     card: TaskCard, source: Source, split: Split, prefix: str, language: str, *, labelled: bool
-) -> tuple[list[Example], list[str], Counter[str]]:
-    """Returns the split's labelled examples, the group of every row (labelled or not), and counts of what was done.
+) -> tuple[list[Example], list[str], Counter[str], dict[str, Noted]]:
+    """Returns the split's labelled examples, the group of every row (labelled or not), counts of what was done, and
+    where each was done first.
 
     Ids are `prefix` and the row's number; with `labelled` False every row that can be read is an example without a
     target. Raises DataError for a malformed row, unless the card passes over those, and for a missing column;
@@ -58,7 +62,7 @@ def read_examples(
         if column not in sheet.columns:
             raise DataError(
                 f"{split.name} has no column {column!r}, which the card {card.name} names; "
-                f"it has {', '.join(sheet.names)}"
+                f"it has {', '.join(sheet.names)}{other_separator(sheet.names, split.reader)}"
             )
     fields = [sheet.columns[column] for column in columns.values()]
     spoken = sheet.columns.get(source.prefix_column or "", ())
@@ -67,6 +71,7 @@ def read_examples(
     examples: list[Example] = []
     groups: list[str] = []
     notes: Counter[str] = Counter()
+    noted: dict[str, Noted] = {}
     first_seen: dict[Any, int] = {}
     refused = ""  # the first malformed row
     for index, row in enumerate(zip(*fields, strict=True)):
@@ -86,7 +91,11 @@ def read_examples(
         try:
             if fault:
                 raise fault
+            before = notes.total()
             found = read(row, notes)
+            if notes.total() > before:
+                here = sheet.place(index), row
+                noted = {name: here for name, count in notes.items() if count} | noted
         except RowError as error:
             message = f"{sheet.place(index, error.item)}: {error}; {sheet.remedy} or the card {card.name}"
             # Groups are numbered by first appearance, so a row of an unknown one would shift those of its translations.
@@ -108,7 +117,7 @@ def read_examples(
             else f"{split.name}: no row for {language} is labelled: they hold placeholders; "
             "use a copy that has the gold labels"
         )
-    return examples, groups, notes
+    return examples, groups, notes, noted
 
 
 def _reader(card: TaskCard, source: Source, sheet: Sheet, columns: Mapping[str, str], labelled: bool) -> Reader:

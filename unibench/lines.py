@@ -15,6 +15,7 @@ from typing import Any
 
 CHUNK_BYTES = 1 << 20
 OPENERS: Mapping[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}  # .zst: see _zst_chunks
+MAGIC: Mapping[str, bytes] = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\x00"}  # how such files begin
 
 
 class RowError(Exception):
@@ -62,7 +63,9 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
             if rest:
                 held.append(rest)
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        raise FileError(f"cannot be read to its end ({' '.join(str(error).split())}); fetch it again") from None
+        raise FileError(
+            f"cannot be read to its end ({' '.join(str(error).split())}); it is cut short or damaged"
+        ) from None
     if held:
         yield b"".join(held)
 
@@ -71,6 +74,11 @@ def _chunks(path: Path) -> Iterator[bytes]:
     if path.suffix == ".zst":
         yield from _zst_chunks(path)
         return
+    if magic := MAGIC.get(path.suffix):
+        with path.open("rb") as file:
+            head = file.read(len(magic))
+        if head and head != magic:
+            raise FileError(f"is not compressed as {path.suffix} says; rename it or compress it")
     with OPENERS.get(path.suffix, open)(path, "rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk

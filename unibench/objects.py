@@ -41,9 +41,9 @@ def squad(path: Path, options: Mapping[str, Any]) -> Iterator[tuple[int | str, d
     """Yields the line of each question and its id, title, context, question, answers and is_impossible.
 
     `answers` is {"text": [...], "answer_start": [...]}, as the Hub's copies of such data sets have it. Where version 2
-    says that there is none, both lists are empty; where the key is missing, as in a test set that withholds its
-    answers, an empty text stands for them. Version 1.1 and 2 differ in `is_impossible` alone (Rajpurkar et al. 2016,
-    2018); `plausible_answers` are none.
+    says that there is none, both lists are empty; where the key is missing from all questions, as in a test
+    set that withholds its answers, an empty text stands for them; missing from some, it is a fault of theirs. Version
+    1.1 and 2 differ in `is_impossible` alone (Rajpurkar et al. 2016, 2018); `plausible_answers` are none.
     """
     content = text(path)
     try:
@@ -58,10 +58,12 @@ def squad(path: Path, options: Mapping[str, Any]) -> Iterator[tuple[int | str, d
     if content.strip().count("\n"):  # of a file that is one line, the line says nothing
         for line, found in _lines_of_ids(content):
             lines_of_ids.setdefault(found, []).append(line)
-    for where, title, context, question in _questions(whole):
+    questions = list(_questions(whole))
+    withheld = not any("answers" in question for *_, question in questions)
+    for where, title, context, question in questions:
         id = question.get("id")
         known = lines_of_ids.get(id, []) if isinstance(id, str) else []
-        yield known.pop(0) if known else f"{where} (id {id!r})", _row(id, title, context, question)
+        yield known.pop(0) if known else f"{where} (id {id!r})", _row(id, title, context, question, withheld)
 
 
 def _lines_of_ids(content: str) -> Iterator[tuple[int, Any]]:
@@ -91,8 +93,10 @@ def _list(value: Any, key: str, place: str) -> list[Any]:
     return found
 
 
-def _row(id: Any, title: Any, context: Any, question: Mapping[str, Any]) -> dict[str, Any] | RowError:
+def _row(id: Any, title: Any, context: Any, question: Mapping[str, Any], withheld: bool) -> dict[str, Any] | RowError:
     impossible = question.get("is_impossible", False)
+    if "answers" not in question and not impossible and not withheld:
+        return RowError("answers is missing; a question that has none says is_impossible or has an empty list")
     answers = question.get("answers", [] if impossible else [{"text": "", "answer_start": -1}])
     if not isinstance(answers, list) or not all(isinstance(a, dict) and "text" in a for a in answers):
         return RowError("answers is not a list of objects that have text and answer_start")

@@ -86,6 +86,9 @@ def read_source(path: Path, name: str, raw: Mapping[str, Any], fields: Sequence[
         prefix_column=table.take("prefix_column", str, None),
         prefixes=table.mapping("prefixes"),
     )
+    for key in ("on_error", "label_map", "group", "parallel", "options"):
+        if key in raw:
+            raise table.error(key, "belongs at the top of the card, above every table, not to a source")
     table.finish()
     columns.taken += fields  # all of them are known, whether this source renames them or not
     columns.finish()

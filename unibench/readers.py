@@ -108,13 +108,13 @@ def _qa(card: TaskCard, names: tuple[str, ...]) -> Reader:
     def read(row: Sequence[Any], notes: Counter[str]) -> tuple[dict[str, Any], Any] | None:
         *asked, answers = row
         inputs = _qa_inputs(asked)
-        given, stated = _answers(answers)
+        given, stated = stated_answers(answers)
         if unanswerable and not given:
             notes["unanswerable"] += 1
             return inputs, {"text": (), "start": ()}
         # A test set whose answers are withheld carries an empty text in their place.
         kept = [(text, at) for text, at in zip(given, stated, strict=True) if _text(text, "answer").strip()]
-        starts = [_find_answer(inputs["context"], text, at) for text, at in kept]
+        starts = [find_answer(inputs["context"], text, at) for text, at in kept]
         notes["answer_absent"] += starts.count(-1)
         notes["answer_moved"] += sum(start not in (-1, at) for start, (_, at) in zip(starts, kept, strict=True))
         return (inputs, {"text": tuple(text for text, _ in kept), "start": tuple(starts)}) if kept else None
@@ -195,7 +195,7 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _answers(answers: Any) -> tuple[list[Any], list[Any]]:
+def stated_answers(answers: Any) -> tuple[list[Any], list[Any]]:
     """Returns texts and stated starts of {"text": [...], "answer_start": [...]}, or of a list of pairs of the two."""
     if isinstance(answers, list) and all(isinstance(a, dict) and {"text", "answer_start"} <= a.keys() for a in answers):
         answers = {key: [answer[key] for answer in answers] for key in ("text", "answer_start")}
@@ -207,7 +207,7 @@ def _answers(answers: Any) -> tuple[list[Any], list[Any]]:
     return texts, starts
 
 
-def _find_answer(context: str, text: str, stated: Any) -> int:
+def find_answer(context: str, text: str, stated: Any) -> int:
     """Returns where the answer starts: as stated where that is true, else its nearest occurrence within `ANSWER_WINDOW`
     characters, else -1. Farther away it would be another mention of the same words.
     """

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unibench import data, sources
 from unibench.cards import Source, TaskCard
+from unibench.errors import Unavailable, UserError
 from unibench.sources import Origin, Split
 from unibench.tables import Column, Table, Value
 
 PARTS: tuple[data.Part, ...] = ("train", "dev", "eval")
 UNKNOWN = "–"
+MOST_BYTES = 1 << 24  # of files that are read only to be counted
 LANGUAGES, LICENCE, LICENCE_ALONE = 10, 12, 20  # characters, so that a row fits into 100 columns
 UNTRAINABLE = "*"
 STATED = ("as stated by its authors: ", "as stated by their authors: ")
@@ -46,7 +49,9 @@ def listing(cards: Sequence[TaskCard], origin: Origin | None, *, short: bool) ->
         return Table(title="tasks", columns=_columns(names), rows=tuple(rows), footnotes=tuple(notes))
     notes = [
         VERIFIED,
-        f"examples: of each language that is scored, where the files are here and say so; else {UNKNOWN}.",
+        "The generated sample is made where it is used, so its examples are not counted here."
+        if origin.kind == "sample"
+        else f"examples: of each language that is scored, where the files are here and say so; else {UNKNOWN}.",
     ]
     if short:
         starred = any(str(row[-1]).endswith(UNTRAINABLE) for row in rows)
@@ -70,6 +75,9 @@ def details(card: TaskCard, origin: Origin | None) -> Table:
         "protocol": card.protocol + (f", trained in {card.train_language}" if card.train_language else ""),
         "languages": f"{len(card.languages)}: {' '.join(card.languages)}",
         "labels": " ".join(card.labels),
+        "label_map": _pairs(card.label_map),
+        "options": _pairs(card.options),
+        "on_error": card.on_error if card.on_error != "stop" else "",
         "examples": _each(card, sizes) if sizes else "",
         **{part: "; ".join(map(_place, places)) for part, places in _parts(card).items()},
         **{key: str(value) for key, value in card.about.items() if key != "reference"},
@@ -89,8 +97,14 @@ def _parts(card: TaskCard) -> dict[str, Sequence[Source]]:
 
 
 def _place(source: Source) -> str:
-    where = " ".join(word for word in (source.hub, source.config, source.files, source.split) if word)
-    return where + (f" at {source.revision}" if source.revision else "")
+    words = dict.fromkeys((source.hub, source.config, source.files, source.split))  # a split may be its pattern
+    where = " ".join(filter(None, words)) + (f" at {source.revision}" if source.revision else "")
+    how = f" read as {source.reader}" if source.reader else ""
+    return where + how + (f" with {_pairs(source.format)}" if source.format else "")
+
+
+def _pairs(table: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items())
 
 
 def _reference(entry: dict[str, object]) -> str:
@@ -154,7 +168,16 @@ def _sizes(card: TaskCard, origin: Origin | None) -> dict[str, int]:
 
 
 def _rows(split: Split) -> int | None:
-    """Returns how many rows a split of parquet files has, by their footers; None for others and those not here."""
+    """Returns how many rows a split has: of parquet files by their footers, of files of one's own by reading those that
+    are small; None for others and those not here.
+    """
+    if not split.hub and split.folder is not None:
+        if sum((split.folder / file).stat().st_size for file in split.files) > MOST_BYTES:
+            return None
+        try:
+            return len(sources.read_split(split, ()).places)
+        except (UserError, Unavailable):
+            return None  # what is wrong with a file is said when it is read
     import pyarrow.lib
     import pyarrow.parquet as parquet
     from huggingface_hub import try_to_load_from_cache
