@@ -60,6 +60,12 @@ def _no_network() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _console() -> None:
+    """Makes the commands' console before any test says how wide it is: rich asks once, when it is made."""
+    import unibench.options  # noqa: F401
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The real-data folder beside the checkout; skips the test, saying why, where there is none."""
