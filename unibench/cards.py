@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from unibench.errors import CardError, UnknownName, UserError
+from unibench.errors import CardError, UnknownName, UserError, one_line
 from unibench.families import Family, known, lookup
 from unibench.labels import resolve
 from unibench.places import Source, read_source, read_sources
@@ -73,7 +73,7 @@ def load_card(path: Path) -> TaskCard:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CardError(f"{path} is not a readable TOML file ({_one_line(error)})") from error
+        raise CardError(f"{path} is not a readable TOML file ({one_line(error)})") from error
     top = StrictTable(path, "", raw)
     family_name = top.choice("family", known())
     family = lookup(family_name)
@@ -257,7 +257,3 @@ def _check_names(top: StrictTable, card: TaskCard) -> None:
 def _sha256(content: Mapping[str, Any]) -> str:
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from unibench import mirror
+from unibench import atomic, mirror
 from unibench.errors import Unavailable, one_line
 from unibench.mirror import Hashes
 
@@ -92,7 +92,7 @@ def note(remote: Remote, root: Path) -> None:
     """Notes the file's commit beside it, as `hf download` does, unless it is noted."""
     path = root / remote.hub / ".cache" / "huggingface" / "download" / f"{remote.name}.metadata"
     if not path.is_file() or path.read_text(encoding="utf-8").split("\n")[0] != remote.commit:
-        mirror.put(path, f"{remote.commit}\n{remote.oid}\n{time.time()}\n")
+        atomic.write(path, f"{remote.commit}\n{remote.oid}\n{time.time()}\n")
 
 
 def _receive_all(remote: Remote, part: Path, report: Report) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unibench import atomic
 from unibench.errors import DataError, UserError
 
 MANIFEST = "unibench-mirror.json"
@@ -72,22 +71,9 @@ def write(root: Path, datasets: Mapping[str, Held]) -> None:
         }
         for hub, held in sorted(datasets.items())
     }
-    put(root / MANIFEST, json.dumps({"schema": SCHEMA, "datasets": plain}, indent=1, ensure_ascii=False) + "\n")
-
-
-def put(path: Path, text: str) -> None:
-    """Writes a small file atomically: a reader sees the old text or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp's 0600 would keep a mirror on a shared disk to its maker
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    atomic.write(
+        root / MANIFEST, json.dumps({"schema": SCHEMA, "datasets": plain}, indent=1, ensure_ascii=False) + "\n"
+    )
 
 
 def hashes(path: Path) -> Hashes:

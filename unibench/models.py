@@ -29,7 +29,6 @@ HUB_FILES = [
     "vocab.txt",
     "vocab.json",
     "merges.txt",
-    "merges.txt",
     "*.model",
     "special_tokens_map.json",
     "added_tokens.json",

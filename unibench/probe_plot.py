@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unibench.atomic import writing
 from unibench.errors import UserError
 
 Record = Mapping[str, Any]
@@ -49,16 +48,9 @@ def check(path: Path) -> None:
 def draw(records: Sequence[Record], path: Path) -> None:
     """Writes the figure to `path`, whole or not at all; its ending says the format."""
     figure = _figure(records)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
-    try:
-        metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
-        figure.savefig(name, dpi=160, metadata=metadata)
-        Path(name).chmod(0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
+    with writing(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower(), dpi=160, metadata=metadata)
 
 
 def _figure(records: Sequence[Record]) -> Any:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from unibench import models
+from unibench import atomic, models
 from unibench.errors import one_line
 from unibench.models import Encoder
 from unibench.sample import pairs
@@ -155,10 +155,8 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def _add(path: Path, row: Mapping[str, Any]) -> None:
-    from unibert.manifest import write_text
-
     rows = [*read(path), {**row, "pairs_per_s": float(f"{row['pairs_per_s']:.4g}")}]
-    write_text(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    atomic.write(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
 
 def _key(encoder: Encoder, on: Machine) -> dict[str, Any]:

@@ -11,9 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from unibench.atomic import writing
 from unibench.errors import DataError
 
 SCHEMA = 1
@@ -185,13 +184,16 @@ def write(results: Path, record: RunRecord, predictions: bytes | None = None) ->
         groups=np.array(record.groups, dtype=np.str_),
     )
     units_sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
-    _put(_beside(path, units_sha256, "npz"), buffer.getvalue(), once=False)
+    with writing(_beside(path, units_sha256, "npz")) as file:
+        file.write(buffer.getvalue())
     if predictions is not None:
         sha256 = hashlib.sha256(predictions).hexdigest()
         beside = _beside(path, sha256, "predictions.jsonl.gz")
-        _put(beside, predictions, once=False)
+        with writing(beside) as file:
+            file.write(predictions)
         record = replace(record, predictions={"file": beside.name, "sha256": sha256})
-    _put(path, _encode(record, units_sha256=units_sha256), once=True)
+    with writing(path, once=True) as file:
+        file.write(_encode(record, units_sha256=units_sha256))
     return path
 
 
@@ -200,7 +202,8 @@ def _write_attempt(path: Path, record: RunRecord) -> Path:
         number = max((_order(found)[0] for found in path.parent.glob(f"{path.stem}.attempt-*.json")), default=0) + 1
         attempt = path.with_name(f"{path.stem}.attempt-{number}.json")
         try:
-            _put(attempt, _encode(record, units_sha256=""), once=True)
+            with writing(attempt, once=True) as file:
+                file.write(_encode(record, units_sha256=""))
             return attempt
         except FileExistsError:  # another process took this number meanwhile
             continue
@@ -288,19 +291,3 @@ def _encode(record: RunRecord, *, units_sha256: str) -> bytes:
     plain["provenance"] = asdict(record.provenance) if record.provenance is not None else None
     plain |= {"schema": SCHEMA, "units_sha256": units_sha256}
     return (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def _put(path: Path, data: bytes, *, once: bool) -> None:
-    """Writes atomically; with `once`, never over an existing file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if once:
-            os.link(name, path)
-        else:
-            os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)

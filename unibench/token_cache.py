@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import time
 import zipfile
 import zlib
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 
 from unibench.adapters.base import Adapter
 from unibench.adapters.rows import Rows
+from unibench.atomic import writing
 from unibench.cards import TaskCard
 from unibench.data import Example, examples_sha256
 
@@ -128,14 +128,8 @@ def write(path: Path, rows: Rows, limit_bytes: int) -> None:
         **{f"aside {name}": array for name, array in rows.aside.items()},
         **{f"row {name}": array for name, array in rows.per_row.items()},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(part, path)
-    finally:
-        Path(part).unlink(missing_ok=True)
+    with writing(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     _make_room(path, limit_bytes)
 
 
