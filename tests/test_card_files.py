@@ -16,7 +16,8 @@ from unibench.catalogue import CATALOGUE
 from unibench.errors import Unavailable
 from unibench.families import FAMILIES
 from unibench.labels import resolve
-from unibench.sources import locate, open_split
+from unibench.opening import open_split
+from unibench.sources import locate
 
 CARDS = {card.name: card for card in all_cards(card_folders())}
 each_card = pytest.mark.parametrize("card", CARDS.values(), ids=CARDS.keys())

@@ -103,7 +103,7 @@ def test_of_the_benchmark_only_a_few_rooms_know_the_trainer() -> None:
     probing = {"unibench.probes", "unibench.probing", "unibench.probe_measures"}
     commands = {"unibench.cli", "unibench.corpora", "unibench.options", "unibench.runs", "unibench.speed"}
     # one gradient reversal for pretraining and fine-tuning; of the rest of the trainer it knows nothing
-    rooms = {"unibench.models", "unibench.sources", "unibench.layout", "unibench.adversarial"}
+    rooms = {"unibench.models", "unibench.scratch", "unibench.sources", "unibench.layout", "unibench.adversarial"}
     assert knowing <= rooms | commands | probing
     assert {n for n in imports_of("unibench.adversarial", inside=True) if "unibert" in n} == {"unibert.objectives"}
     named = {n for n in imports_of("unibench.sources", inside=True) if n.split(".")[0] == "unibert"}

@@ -13,8 +13,9 @@ from unibench.errors import DataError, Unavailable
 from unibench.files import Sheet
 from unibench.labels import resolve
 from unibench.lines import RowError
+from unibench.opening import read_split
 from unibench.readers import INPUTS, Reader, reader
-from unibench.sources import Split, read_split
+from unibench.sources import Split
 
 Noted = tuple[str, Sequence[Any]]  # where a row stands, and its values in the order of the family's columns
 

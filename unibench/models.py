@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from unibench import scratch
 from unibench.catalogue import CATALOGUE
 from unibench.errors import Unavailable, UnknownName, UserError, one_line
 from unibench.sources import hub_reachable
@@ -82,7 +83,7 @@ def pick(names: Literal["all"] | Sequence[str], results: Path) -> list[Encoder]:
         return available(results)
     found: dict[str, Encoder] = {}
     for asked in dict.fromkeys(names):
-        encoder = _named(asked, results)
+        encoder = find(asked, results)
         if encoder.reason:
             raise UserError(f"model {encoder.name!r} cannot be used here: {encoder.reason}")
         if encoder.name in found:
@@ -94,7 +95,21 @@ def pick(names: Literal["all"] | Sequence[str], results: Path) -> list[Encoder]:
 
 def find(name: str, results: Path) -> Encoder:
     """Returns the encoder of one name, as in `pick`, whether or not it can be loaded here. Raises UnknownName."""
-    return _named(name, results)
+    if name == FLOOR or name.startswith(f"{FLOOR}:"):
+        return _scratch(name, results)
+    if name in CATALOGUE:
+        return _catalogued(name)
+    trained = dict(exported(results))
+    if name in trained:
+        return _trained(results / "models" / name, trained[name])
+    folder = Path(name).expanduser().resolve()
+    if folder.is_dir():
+        return _local(folder)
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(@\S+)?", name):
+        hub, _, revision = name.partition("@")
+        return _on_hub(name, hub, revision or None, {})
+    known = [*trained, FLOOR, *(f"{FLOOR}:{size}" for size in PRESETS), *CATALOGUE]
+    raise UnknownName("model", name, known, f"{results / 'models'} or the catalogue")
 
 
 def sha256(encoder: Encoder) -> str:
@@ -162,7 +177,7 @@ def load(encoder: Encoder) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(here.folder), trust_remote_code=False, use_fast=True)
         if encoder.kind == "scratch":
-            return tokenizer, speed_up(_untrained(str(encoder.about["size"]), len(tokenizer)))
+            return tokenizer, speed_up(scratch.untrained(str(encoder.about["size"]), len(tokenizer)))
         with torch.random.fork_rng(devices=[]):
             model, found = AutoModel.from_pretrained(
                 str(here.folder),
@@ -185,33 +200,6 @@ def load(encoder: Encoder) -> tuple[Any, Any]:
             f"{ignored[0]!r} for one"
         )
     return tokenizer, speed_up(model)
-
-
-def _untrained(size: str, vocab_size: int) -> Any:
-    import torch
-
-    from unibert.model import FINETUNING_DROPOUT, new
-
-    generator = torch.Generator().manual_seed(0)
-    return new(PRESETS[size], vocab_size=vocab_size, dropout=FINETUNING_DROPOUT, generator=generator).mlm.bert
-
-
-def _named(name: str, results: Path) -> Encoder:
-    if name == FLOOR or name.startswith(f"{FLOOR}:"):
-        return _scratch(name, results)
-    if name in CATALOGUE:
-        return _catalogued(name)
-    trained = dict(exported(results))
-    if name in trained:
-        return _trained(results / "models" / name, trained[name])
-    folder = Path(name).expanduser().resolve()
-    if folder.is_dir():
-        return _local(folder)
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(@\S+)?", name):
-        hub, _, revision = name.partition("@")
-        return _on_hub(name, hub, revision or None, {})
-    known = [*trained, FLOOR, *(f"{FLOOR}:{size}" for size in PRESETS), *CATALOGUE]
-    raise UnknownName("model", name, known, f"{results / 'models'} or the catalogue")
 
 
 def _trained(folder: Path, manifest: Mapping[str, Any]) -> Encoder:
@@ -291,21 +279,7 @@ def _scratch(name: str, results: Path) -> Encoder:
         return Encoder(name=name, kind="scratch", about=about, reason="no vocabulary yet; run `unibench train` first")
     folder = results / "models" / trained[0][0]
     vocabulary = shape(folder).get("vocabulary", 0)
-    return Encoder(name=name, kind="scratch", folder=folder, about={**about, **_untrained_shape(size, vocabulary)})
-
-
-def _untrained_shape(size: str, vocabulary: int) -> dict[str, int]:
-    """What `weights.shape` would say of `_untrained`: a BERT with one token type and a feed-forward of four widths."""
-    preset = PRESETS[size]
-    width = preset.width
-    layers = preset.layers * (12 * width**2 + 13 * width)  # matrices; biases and the scales of two norms
-    return {
-        "layers": preset.layers,
-        "width": width,
-        "vocabulary": vocabulary,
-        "parameters": (vocabulary + preset.positions + 3) * width + layers,  # 3: the token type, a norm's two vectors
-        "parameters_without_embeddings": layers,
-    }
+    return Encoder(name=name, kind="scratch", folder=folder, about={**about, **scratch.shape_of(size, vocabulary)})
 
 
 @lru_cache(maxsize=64)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from unibench.cards import Source
 from unibench.errors import DataError, Unavailable, UnknownName, UserError
+from unibench.opening import open_split
 from unibench.sample import tasks, templates
-from unibench.sources import Origin, Split, locate, open_split
+from unibench.sources import Origin, Split, locate
 
 # Our codes -> FLORES+ configs, as the table in https://github.com/openlanguagedata/flores names them. A mirror may use
 # either. Where FLORES+ has several varieties of a language it is the one that our text mostly holds.

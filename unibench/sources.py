@@ -1,12 +1,12 @@
 """Where data come from: the Hub, a mirror of it in a folder, files of one's own, or the generated sample.
 
 One path serves the first two. Both are a list of files at one commit and a README that says which of them make up a
-config and a split. The files of one split are opened from disk by `datasets`, or by the reader that the card names,
-after a download in the Hub's case. So no loading script ever runs, a commit is exact, the Hub's own conversions
-(refs/convert/parquet, which have no README) load too, and a machine that is offline reads what an earlier download left
-in the Hub cache. `datasets.load_dataset(NAME)` gives none of that: on any failure it silently falls back to the latest
-cached copy, whatever revision was asked for, and it keys a folder's cache by name, so an edited mirror would be served
-as it was before.
+config and a split. The files of one split are opened from disk (see opening.py), after a download in the Hub's case. So
+no loading script ever runs, a commit is exact, the Hub's own conversions (refs/convert/parquet, which have no README)
+load too, and a machine that is offline reads what an earlier download left in the Hub cache.
+`datasets.load_dataset(NAME)` gives none of that: on any failure it silently falls back to the latest cached copy,
+whatever revision was asked for, and it keys a folder's cache by name, so an edited mirror would be served as it was
+before.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,8 +22,7 @@ from typing import Any, Literal
 
 from unibench import files, mirror
 from unibench.cards import Source
-from unibench.errors import DataError, Unavailable, UserError, one_line
-from unibench.files import Sheet
+from unibench.errors import DataError, UserError, one_line
 from unibench.layout import Configs, commit, pattern_of, patterns_without_readme, read_folder, readme_configs
 from unibert.hub import hub_reachable as hub_reachable  # the data room's own word for it
 
@@ -127,7 +125,7 @@ def locate(source: Source, language: str, origin: Origin, folder: Path | None = 
         where = f"{config}/{splits[0]}"
     matched = next((some for patterns in choices if (some := _matching(listed, patterns))), ())
     if matched and not source.reader:
-        readable = tuple(file for file in matched if _ending(file))
+        readable = tuple(file for file in matched if ending_of(file))
         if not readable:
             return f"{source.hub} {where} is {matched[0]}, which needs a reader: name one in the card"
         matched = readable
@@ -185,49 +183,6 @@ def fingerprint(split: Split) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def read_split(split: Split, wanted: Sequence[str]) -> Sheet:
-    """Returns the wanted columns of a split, those it has, through its reader or `datasets`; errors as `open_split`."""
-    if split.reader:
-        found = [(path, _shown(split, file)) for path, file in zip(_fetch_all(split), split.files, strict=True)]
-        return files.read(split.reader, split.format, found, wanted, split.name)
-    dataset = open_split(split)
-    columns, features = {}, {}
-    for column in wanted:  # dots lead into nested columns, as they do in JSON
-        root, *path = [column] if column in dataset.column_names else column.split(".")
-        if root not in dataset.column_names:
-            continue
-        values, feature = dataset[root][:], dataset.features[root]
-        try:
-            for key in path:
-                values, feature = [value[key] for value in values], feature[key]
-        except (KeyError, TypeError):
-            continue
-        columns[column], features[column] = values, getattr(feature, "feature", feature)
-    labels = {column: names for column in columns if (names := getattr(features[column], "names", None))}
-    remedy = "fetch the file again, or correct the row"
-    return Sheet(name=split.name, names=dataset.column_names, columns=columns, labels=labels, remedy=remedy)
-
-
-def open_split(split: Split) -> Any:
-    """Returns the split as a `datasets.Dataset`, downloading it first where needed.
-
-    Raises DataError where a file cannot be read, Unavailable where it cannot be fetched.
-    """
-    import datasets
-
-    paths = [str(path) for path in _fetch_all(split)]
-    builder, options = BUILDERS[_ending(split.files[0])]
-    try:
-        with _quiet():
-            # The builder's cache is keyed by the files' paths and times of change, so an edited file is read again.
-            return datasets.load_dataset(builder, data_files={"rows": paths}, split="rows", **options)
-    except Exception as error:  # datasets and pyarrow raise a dozen kinds for a damaged file
-        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        raise DataError(
-            f"{split.name} cannot be read as {builder} ({one_line(cause)}); fetch the file again"
-        ) from error
-
-
 def _planned(root: Path, hub: str) -> tuple[str, ...]:
     """Returns the files of a dataset that a mirror's manifest lists, if it has one, whether they are there or not."""
     manifest = root / mirror.MANIFEST
@@ -283,39 +238,6 @@ def _hub_listing(hub: str, revision: str | None) -> _Listing | str:
         return f"{hub} cannot be reached on the Hub ({one_line(error)})"
 
 
-def _ending(file: str) -> str:
+def ending_of(file: str) -> str:
+    """Returns the ending of a file that `datasets` has a builder for, "" for any other."""
     return next((ending for ending in sorted(BUILDERS, key=len, reverse=True) if file.endswith(ending)), "")
-
-
-def _shown(split: Split, file: str) -> str:
-    """Returns what messages call one file: its path, or where it lies in a dataset of the Hub."""
-    return f"{split.hub}/{file}" if split.folder is None or split.commit else str(split.folder / file)
-
-
-def _fetch_all(split: Split) -> list[Path]:
-    if split.folder is not None:
-        return [split.folder / file for file in split.files]
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return [
-            Path(hf_hub_download(split.hub, file, repo_type="dataset", revision=split.commit)) for file in split.files
-        ]
-    except Exception as error:  # any of three libraries' network, permission and disk errors
-        raise Unavailable(f"{split.name} cannot be fetched from the Hub ({one_line(error)})") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences `datasets`: its progress bars and its log of the error that we report ourselves."""
-    import datasets
-
-    verbosity, bars = datasets.logging.get_verbosity(), datasets.are_progress_bars_disabled()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        datasets.logging.set_verbosity(verbosity)
-        if not bars:
-            datasets.enable_progress_bars()

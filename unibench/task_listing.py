@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from unibench import data, sources
+from unibench import data, opening, sources
 from unibench.cards import Source, TaskCard
 from unibench.errors import Unavailable, UserError
 from unibench.sources import Origin, Split
@@ -175,7 +175,7 @@ def _rows(split: Split) -> int | None:
         if sum((split.folder / file).stat().st_size for file in split.files) > MOST_BYTES:
             return None
         try:
-            return len(sources.read_split(split, ()).places)
+            return len(opening.read_split(split, ()).places)
         except (UserError, Unavailable):
             return None  # what is wrong with a file is said when it is read
     import pyarrow.lib
