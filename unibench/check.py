@@ -17,7 +17,7 @@ from typing import Literal
 from unibench import cards, data, repairs
 from unibench.cards import TaskCard
 from unibench.data import Example, Loaded, Part
-from unibench.errors import CardError, Unavailable, UserError
+from unibench.errors import CardError, Unavailable, UserError, without_language
 from unibench.keylines import with_line
 from unibench.sources import Origin
 from unibench.tables import Column, Table, Value
@@ -101,7 +101,7 @@ def examine(card: TaskCard, origin: Origin, languages: Literal["all"] | Sequence
             if isinstance(loaded, str):
                 if part != "eval" and card.train_language not in ("", language):
                     continue  # zero-shot does without
-                general = loaded.replace(f" {language} ", " … ").replace(f"'{language}'", "'…'")
+                general = without_language(loaded, language)
                 missing.setdefault((part, general), []).append(language)
                 continue
             if part == "eval" and first is None:

@@ -11,6 +11,7 @@ UniBenchError            message is one line: what came, what was expected, what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -62,3 +63,12 @@ def one_line(error: BaseException, most: int = 200) -> str:
     """Returns what an error of another library says, as one line of at most `most` characters; its kind if nothing."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def without_language(reason: str, code: str) -> str:
+    """Returns a reason with "…" for its language, so that those of several languages read alike.
+
+    Only where a reason names one (for sw, 'sw', a folder /sw/): the code of Norwegian is a word of English.
+    """
+    named = re.escape(code)
+    return re.sub(rf"(?<= for ){named}(?![\w-])|(?<='){named}(?=')|(?<=/){named}(?=[/ ])", "…", reason)

@@ -17,7 +17,7 @@ from unibench import download, mirror, sources
 from unibench.cards import Source, TaskCard
 from unibench.data import Part
 from unibench.download import FULL, Remote, Report
-from unibench.errors import Unavailable, UserError, one_line
+from unibench.errors import Unavailable, UserError, one_line, without_language
 from unibench.mirror import Held
 from unibench.sources import Origin, Split
 
@@ -82,7 +82,7 @@ def plan(
                 for source in _sources(card, part, language):
                     split = _split(card, source, language, pins)
                     if isinstance(split, str):
-                        reason = split.replace(f" {language} ", " … ").replace(f"'{language}'", "'…'")
+                        reason = without_language(split, language)
                         reasons.setdefault((part, reason), []).append(language)
                         continue
                     got = True

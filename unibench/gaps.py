@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from unibench.catalogue import CATALOGUE
+from unibench.errors import without_language
 from unibench.store import RunRecord
 from unibench.tables import Column, Table
 
@@ -57,7 +58,7 @@ def general(records: Iterable[RunRecord]) -> list[tuple[RunRecord, str]]:
     for record in records:
         model, reason = record.job.model, record.reason
         if len(languages[reason]) == 1:
-            reason = reason.replace(f" for {record.language} ", " for … ")
+            reason = without_language(reason, record.language)
         hub = CATALOGUE[model].hub if model in CATALOGUE else model
         out.append((record, re.sub(rf"(?<!\S){re.escape(hub)}(?!\S)", "…", reason)))
     return out

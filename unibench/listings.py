@@ -12,6 +12,7 @@ from rich.text import Text
 from unibench.cards import TaskCard
 from unibench.data import Loaded
 from unibench.doctor import Finding
+from unibench.errors import without_language
 from unibench.jobs import Planned
 
 
@@ -125,7 +126,7 @@ def show_without_text(planned: Sequence[Planned], console: Console) -> None:
 def _counted(reasons: Mapping[str, str]) -> dict[str, int]:
     kinds: dict[str, int] = {}
     for code, reason in reasons.items():
-        general = reason.replace(f" {code} ", " … ").replace(f"'{code}'", "'…'").replace(f"/{code} ", "/… ")
+        general = without_language(reason, code)
         kinds[general] = kinds.get(general, 0) + 1
     return kinds
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unibench import data, opening, sources
 from unibench.cards import Source, TaskCard
-from unibench.errors import Unavailable, UserError
+from unibench.errors import Unavailable, UserError, without_language
 from unibench.sources import Origin, Split
 from unibench.tables import Column, Table, Value
 
@@ -126,7 +126,7 @@ def _here(card: TaskCard, origin: Origin) -> dict[str, str]:
             if reason is None:
                 ready.append(code)
             else:
-                general = reason.replace(f" {code} ", " … ").replace(f"'{code}'", "'…'")
+                general = without_language(reason, code)
                 reasons.setdefault(general, []).append(code)
         text = [" ".join(ready) or "none", *(f"not {' '.join(of)}: {reason}" for reason, of in reasons.items())]
         if ready or reasons:

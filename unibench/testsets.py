@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from unibench import data
 from unibench.cards import TaskCard
 from unibench.data import Origin
-from unibench.errors import Unavailable
+from unibench.errors import Unavailable, without_language
 
 NOWHERE = "neither a data folder nor the Hub has any"
 
@@ -44,7 +44,7 @@ def collect(cards: Sequence[TaskCard], origin: Origin) -> Scored:
                     seen.add(place)
                 had.append(language)
             except Unavailable as reason:
-                missing.setdefault(str(reason).replace(f" {language} ", " … "), []).append(language)
+                missing.setdefault(without_language(str(reason), language), []).append(language)
         if had:
             used.append(f"{card.name} {card.eval.split} ({' '.join(had)})")
         unavailable += [f"{card.name} {card.eval.split} ({' '.join(of)}): {reason}" for reason, of in missing.items()]
