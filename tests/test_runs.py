@@ -159,6 +159,8 @@ def test_a_report_takes_a_tasks_folder_in_every_view(toys: Path, results: Path, 
     [
         (["--shard", "3/2"], "--shard '3/2': expected K/N with K from 1 to N, such as 2/8 for the second of eight"),
         (["--shard", "two"], "--shard 'two': expected K/N"),
+        (["--train-languages", "all"], "--train-languages is 'all'; expected names joined by commas"),
+        (["--languages", ","], "--languages is ','; expected names joined by commas"),
         (
             ["--adversarial", "--languages", "zh"],
             "task 'toy_nli' cannot be run with --adversarial: a discriminator needs text in two languages, and there "

@@ -107,3 +107,19 @@ def test_an_encoder_without_its_vocabulary_is_none(trained: Path, tmp_path: Path
         (folder / name).write_bytes((trained / "models" / "first" / name).read_bytes())
     with pytest.raises(Unavailable, match=r"holds no vocabulary \(tokenizer.json, vocab.txt"):
         models.load(Encoder(name="bare", kind="path", folder=folder))
+
+
+def test_a_carved_dev_of_a_parallel_card_is_the_same_rows_in_every_language(tmp_path: Path) -> None:
+    train = (replace(CARD.eval, split="train"),)
+    words = " ".join(f"w{number}" for number in range(60))
+    for code in ("en", "swa"):
+        put(tmp_path / f"o/tiny/{code}/train/0000.parquet", words)
+    origin = Origin(kind="mirror", root=tmp_path)
+    for parallel in (True, False):
+        card = replace(CARD, train=train, parallel=parallel)
+        both = {part: data.load(card, part, ["en", "sw"], origin).examples for part in ("train", "dev")}
+        said = {part: {example.inputs["premise"] for example in found} for part, found in both.items()}
+        assert len(both["train"]) + len(both["dev"]) == 120
+        assert bool(said["train"] & said["dev"]) != parallel, (
+            "drawn apart, dev in one language stands in train in another"
+        )

@@ -82,7 +82,8 @@ def load(card: TaskCard, part: Part, languages: Sequence[str], origin: Origin, *
     languages; else after source and language, as in train0.en.0000017.
 
     dev is the card's own dev source, or carved from train: per source and language, whole groups, about a tenth of the
-    rows. Train then holds the rest, so no group is in both. dev is cut to `DEV_LIMIT` examples.
+    rows, the same ones in every language of a parallel card. Train then holds the rest, so no group is in both. dev is
+    cut to `DEV_LIMIT` examples.
 
     `limit` in eval takes whole groups in order of their hash up to and including the one that reaches it; groups are
     counted before unlabelled rows are dropped, so parallel languages draw the same ones. In train and dev it takes
@@ -145,8 +146,12 @@ def _load(
         commits |= {split.hub: split.noted for _, split, _ in found if split.noted}
         for rows, groups, counted, first in tables:
             if carve:
-                held_out = _draw_groups(groups, max(1, min(DEV_LIMIT, math.ceil(len(groups) * CARVED_FRAC))))
-                rows = [example for example in rows if (example.group in held_out) == (part == "dev")]
+                # By what stands after source and language where rows say the same in every language: drawn apart, dev
+                # in one would stand in train in another.
+                named = [group.rpartition(".")[2] if card.parallel else group for group in groups]
+                held_out = _draw_groups(named, max(1, min(DEV_LIMIT, math.ceil(len(named) * CARVED_FRAC))))
+                is_dev = dict(zip(groups, (name in held_out for name in named), strict=True))
+                rows = [example for example in rows if is_dev[example.group] == (part == "dev")]
             elif part == "eval" and limit is not None:
                 drawn = _draw_groups(groups, limit)
                 rows = [example for example in rows if example.group in drawn]

@@ -28,6 +28,16 @@ def names(words: str) -> Any:
     return "all" if words == "all" else [word.strip() for word in words.split(",") if word.strip()]
 
 
+def some(words: str, option: str) -> list[str]:
+    """Returns the comma-separated names of an option that must name them; raises UserError for "all" or nothing."""
+    from unibench.errors import UserError
+
+    found = names(words)
+    if found == "all" or not found:
+        raise UserError(f"{option} is {words!r}; expected names joined by commas")
+    return list(found)
+
+
 def banner(what: str, *, asked: bool) -> None:
     """Says that the generated sample is in use, and, unless it was asked for, why and what to type for real data."""
     from rich.panel import Panel

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unibench.options import TasksDir, console, names
+from unibench.options import TasksDir, console, names, some
 
 data_app = typer.Typer(
     rich_markup_mode="rich",
@@ -41,15 +41,17 @@ def fetch(
     from unibench import cards, sweep
     from unibench import fetch as fetching
     from unibench.errors import UnknownName, UserError
+    from unibench.picking import pick_tasks
     from unibench.sources import hub_reachable
 
-    wanted: Any = [part for part in PARTS if part in names(parts)]
-    for part in names(parts):
+    asked = some(parts, "--parts")
+    wanted: Any = [part for part in PARTS if part in asked]
+    for part in asked:
         if part not in PARTS:
             raise UnknownName("part", part, PARTS, "unibench data fetch")
     if protocol is not None and protocol not in sweep.PROTOCOLS:
         raise UnknownName("protocol", protocol, sweep.PROTOCOLS, "unibench")
-    picked = cards.pick(names(tasks), cards.card_folders(tasks_dir))
+    picked = pick_tasks(names(tasks), tasks_dir)
     spoken = cards.pick_languages(names(languages), picked)
     if not hub_reachable():
         raise UserError("the Hub does not answer; run this where it can be reached, and carry the folder over")
@@ -59,7 +61,7 @@ def fetch(
         parts=wanted,
         languages=spoken,
         protocol=protocol,
-        train_languages=names(train_languages or ""),
+        train_languages=some(train_languages, "--train-languages") if train_languages is not None else (),
         named=tasks != "all",
     )
     for line in found.missing:

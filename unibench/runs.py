@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unibench.options import Data, Results, TasksDir, banner, console, names
+from unibench.options import Data, Results, TasksDir, banner, console, names, some
 
 if TYPE_CHECKING:
     from unibench.jobs import Planned, Surroundings
@@ -70,6 +70,9 @@ def run(
 
     if protocol is not None and protocol not in sweep.PROTOCOLS:
         raise UnknownName("protocol", protocol, sweep.PROTOCOLS, "unibench")
+    for option, words in (("--tasks", tasks), ("--model", model), ("--languages", languages)):
+        if words != "all":
+            some(words, option)
     picked = picking.pick_tasks(names(tasks), tasks_dir)
     wanted = names(languages)
     cards.pick_languages(wanted, picked)
@@ -83,7 +86,7 @@ def run(
         availability=lambda card, part, language: sources.availability(card, part, language, origin),
         languages=None if wanted == "all" else wanted,
         protocol=protocol,
-        train_languages=names(train_languages or ""),
+        train_languages=some(train_languages, "--train-languages") if train_languages is not None else (),
         adversarial=adversarial,
         oracle=oracle,
         seeds=seeds,
