@@ -121,5 +121,5 @@ def test_a_carved_dev_of_a_parallel_card_is_the_same_rows_in_every_language(tmp_
         said = {part: {example.inputs["premise"] for example in found} for part, found in both.items()}
         assert len(both["train"]) + len(both["dev"]) == 120
         assert bool(said["train"] & said["dev"]) != parallel, (
-            "drawn apart, dev in one language stands in train in another"
+            "dev in one language, train in another"
         )
