@@ -120,6 +120,4 @@ def test_a_carved_dev_of_a_parallel_card_is_the_same_rows_in_every_language(tmp_
         both = {part: data.load(card, part, ["en", "sw"], origin).examples for part in ("train", "dev")}
         said = {part: {example.inputs["premise"] for example in found} for part, found in both.items()}
         assert len(both["train"]) + len(both["dev"]) == 120
-        assert bool(said["train"] & said["dev"]) != parallel, (
-            "dev in one language, train in another"
-        )
+        assert bool(said["train"] & said["dev"]) != parallel, "dev in one language, train in another"

@@ -24,7 +24,7 @@ ADAPTERS: dict[str, str] = {
 }
 
 # The published rates for 12x768 encoders are 2e-5 to 5e-5; a 2x128 encoder trained for minutes hardly moves at those
-# and wants about 1e-3 (3e-4 and 3e-3 in its place lost 5.7 points on the sample's names and on its answers). One rate for
+# and wants about 1e-3 (with 3e-4 and 3e-3 instead, the sample's names and answers lost 5.7 points each). One rate for
 # both would decide the winner, so every model searches the same three, evenly spaced on a log scale; the one best
 # on source dev is used.
 RATES = (3e-5, 2e-4, 1e-3)
