@@ -6,6 +6,7 @@ Listing and planning import no torch; `load` does, in whatever process fine-tune
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -204,9 +205,23 @@ def load(encoder: Encoder) -> tuple[Any, Any]:
 
 def _trained(folder: Path, manifest: Mapping[str, Any]) -> Encoder:
     keys = ("size", "objectives", "parameters", "parameters_without_embeddings", "tokens", "seconds", "languages")
-    about = {**shape(folder), **{key: manifest[key] for key in keys}, "corpus": manifest["corpus"]}
+    asked, teacher = manifest["asked"], manifest["teacher"] or {}
+    about = {
+        **shape(folder),
+        **{key: manifest[key] for key in keys},
+        "corpus": manifest["corpus"],
+        "recipe": recipe_of(asked),
+        "pretraining_seed": asked["seed"],
+        "teacher_sha256": teacher.get("model_sha256", ""),
+    }
     kind: Kind = "teacher" if manifest["is_teacher"] else "trained"
     return Encoder(name=folder.name, kind=kind, folder=folder, about=about)
+
+
+def recipe_of(asked: Mapping[str, Any]) -> str:
+    """Returns a hash of what was asked of a pretraining but its seed: equal in runs that differ by luck alone."""
+    plain = json.dumps({key: value for key, value in asked.items() if key != "seed"}, sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
 def _local(folder: Path) -> Encoder:

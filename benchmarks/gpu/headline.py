@@ -55,7 +55,13 @@ def train_all(arguments: argparse.Namespace, plan: Sequence[tuple[str, str, int]
     """Trains what is missing, `parallel` at a time; stops where one fails."""
     waiting = [item for item in plan if not (arguments.results / "models" / item[0]).exists()]
     running: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
+    began_all = time.monotonic()
     while waiting or running:
+        if arguments.stop_after_s and time.monotonic() - began_all > arguments.stop_after_s:
+            for name, (process, _) in running.items():
+                process.terminate()
+                print(f"{name}: stopped, for time is up; the same command again goes on with it", flush=True)
+            return
         for name, (process, began) in list(running.items()):
             if process.poll() is not None:
                 del running[name]
@@ -97,6 +103,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=6, help="fine-tunings at once")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--oracle", action="store_true")
+    parser.add_argument("--stop-after-s", type=float, help="stop pretraining then, and score what is there")
     arguments = parser.parse_args()
     arguments.results.mkdir(parents=True, exist_ok=True)
     settings = {"batch_tokens": arguments.batch_tokens, "eval_every_steps": max(50, arguments.steps // 4)}
@@ -108,7 +115,8 @@ def main() -> None:
     began = time.monotonic()
     train_all(arguments, plan)
     print(f"pretrained in {time.monotonic() - began:.0f} s", flush=True)
-    models = ",".join([*(name for name, *_ in plan if name != TEACHER), "scratch"])
+    there = [name for name, *_ in plan if name != TEACHER and (arguments.results / "models" / name).exists()]
+    models = ",".join([*there, "scratch"])
     swept = subprocess.run(
         command(
             "run", "--model", models, "--tasks", arguments.tasks, "--data", arguments.data, "--seeds",
