@@ -79,3 +79,34 @@ def test_fine_tuning_is_measured_on_every_side(tmp_path: Path) -> None:
         assert side in out
         assert row["train"] > 0
         assert row["predict"] > 0
+
+
+def test_resampling_is_measured_on_every_side_and_a_report_twice(tmp_path: Path) -> None:
+    script = REPO / "benchmarks" / "statistics.py"
+    out = run(script, "--tiny", "--store", tmp_path / "made", "--out", tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())
+    for part, sides in (("a", 5), ("b", 2)):
+        assert found[part]["difference"] < 1e-12, "both sides compute the same thing"
+        assert len(found[part]["sides"]) == sides
+        for side, [row] in found[part]["sides"].items():
+            assert side in out
+            assert row["cpu_s"] > 0
+    assert found["c"]["records"] == 3 * 2 * 8
+    assert found["c"]["same"] is True
+    for row in (found["c"]["cold"], found["c"]["warm"]):
+        assert row["wall_s"] > 0
+        assert 0 < row["cpu_s"] < 60
+        assert 20 < row["memory_mb"] < 2000
+    tables = json.loads((tmp_path / "made" / "report.json").read_text())
+    assert "Leaderboard" in json.dumps(tables)
+    (tmp_path / "made" / "left").mkdir()
+    again = run(script, "--tiny", "--parts", "c", "--store", tmp_path / "made")
+    assert "48 records" in again
+    assert not (tmp_path / "made" / "left").exists(), "a store that is used again is cold again"
+
+
+def test_a_benchmark_named_like_a_module_of_the_standard_library_hides_it_from_none(tmp_path: Path) -> None:
+    out = run("-c", f"import sys; sys.path.insert(0, {str(REPO / 'benchmarks')!r})\n"
+              "import statistics; print(statistics.__file__, statistics.median([1, 2, 6]))")  # fmt: skip
+    assert out.split()[1] == "2"
+    assert str(REPO) not in out.split()[0]

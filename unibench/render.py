@@ -1,4 +1,4 @@
-"""Tables -> terminal, Markdown, CSV, JSON. The only place where fractions become points (x 100).
+"""Tables -> terminal, Markdown, CSV, JSON, LaTeX.
 
 Text formats are the same bytes everywhere: no dates, no widths taken from the environment, "\\n" line ends.
 """
@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -19,11 +19,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from unibench.errors import UnknownName
+from unibench.latex import latex
+from unibench.numerals import PERCENT, UNKNOWN, cell, figure_text
 from unibench.tables import Column, Entry, Kind, Table, Value
 
-Format = Literal["markdown", "csv", "json"]
+__all__ = ["FORMATS", "UNITS", "UNKNOWN", "cell", "figure_text", "render", "show"]
 
-UNKNOWN = "–"
 UNITS: dict[Kind, str] = {
     "text": "",
     "count": "",
@@ -33,7 +34,6 @@ UNITS: dict[Kind, str] = {
     "ratio": "ratio",
     "p": "probability",
 }
-PERCENT: frozenset[Kind] = frozenset({"score", "difference", "relative"})
 
 
 def render(tables: Iterable[Table], format: str) -> str:
@@ -63,8 +63,8 @@ def show(tables: Iterable[Table], console: Console) -> None:
 
 def _stacked(value: Value, column: Column) -> str:
     """Returns a cell with its interval on a line of its own, which no narrow terminal breaks."""
-    cell = _cell(value, column)
-    return cell if column.kind == "text" else cell.replace(" [", "\n[").replace(", ", ",").replace("] ", "]")
+    text = cell(value, column)
+    return text if column.kind == "text" else text.replace(" [", "\n[").replace(", ", ",").replace("] ", "]")
 
 
 def _markdown(tables: Sequence[Table]) -> str:
@@ -74,7 +74,7 @@ def _markdown(tables: Sequence[Table]) -> str:
         lines.append(_line(_escape(column.name) for column in table.columns))
         lines.append(_line("---" if column.kind == "text" else "---:" for column in table.columns))
         for row in table.rows:
-            lines.append(_line(_escape(_cell(v, column)) for v, column in zip(row, table.columns, strict=True)))
+            lines.append(_line(_escape(cell(v, column)) for v, column in zip(row, table.columns, strict=True)))
         if table.footnotes:
             lines += ["", *(f"- {_escape(note)}" for note in table.footnotes)]
         parts.append("\n".join(lines) + "\n")
@@ -125,37 +125,12 @@ def _json(tables: Sequence[Table]) -> str:
     return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"markdown": _markdown, "csv": _csv, "json": _json}
-
-
-def _cell(value: Value, column: Column) -> str:
-    """A value as a person reads it."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, Entry):
-        return _figure(float(value), column.kind)
-    text = _figure(value.value, column.kind)
-    if not (math.isnan(value.low) or math.isnan(value.high)):
-        text += f" [{_figure(value.low, column.kind)}, {_figure(value.high, column.kind)}]"
-    return " ".join([text, *value.marks])
-
-
-def _figure(value: float, kind: Kind) -> str:
-    if math.isnan(value):
-        return UNKNOWN
-    if kind == "p":
-        return "<0.0001" if value < 0.0001 else f"{value:.4f}"
-    if kind == "count":
-        return f"{value:.0f}"
-    if kind == "ratio":
-        return f"{value:.3f}"
-    if kind == "score":
-        return f"{100 * value:.1f}"
-    if kind in ("difference", "relative"):
-        return f"{100 * value:+.1f}"
-    return f"{value:g}"
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "markdown": _markdown,
+    "csv": _csv,
+    "json": _json,
+    "latex": latex,
+}
 
 
 def _number(value: str | int | float | None, column: Column) -> str | int | float | None:

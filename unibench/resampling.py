@@ -1,24 +1,45 @@
-"""Resampling whole groups of examples: bootstrap weights, paired swaps, and the p-value of what they show.
+"""Resampling whole groups of examples: bootstrap, jackknife and paired swaps of any metric.
 
 Legend: `A` arrays of units (one per model and seed), `S` seeds, `P` pairs of systems, `N` examples, `K` units,
 `F` features, `G` groups, `R` resamples.
 
-Cells that must be resampled jointly (translations of one test set) are given Generators seeded alike and the same `G`:
-then they meet the same draws, whatever else is in the table, and an average over them keeps their dependence.
+Cells that must be resampled jointly (translations of one test set) are given the same `G` and what was drawn for it
+once, or Generators seeded alike: then they meet the same draws, whatever else is in the table, and an average over them
+keeps their dependence. A Generator that goes on gives the resamples after the first ones, so more can be drawn later.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unibench.metrics import Array, Metric
+from unibench.reduces import mean
+from unibench.stats.samples import bca, interval, near_edge, p_value
 
-CHUNK = 2_000_000  # draws held at once: 16 MB an array, a handful of arrays
-TIE = 1e-10  # differences of scores nearer than this are equal: rounding is ~1e-13, and calling ties errs upwards
+__all__ = [
+    "bca",
+    "bootstrap",
+    "draw_swaps",
+    "draw_weights",
+    "generator",
+    "group_index",
+    "interval",
+    "jackknife",
+    "near_edge",
+    "p_value",
+    "swap",
+]
+
+Drawn = NDArray[np.uint8]  # (R, ·): what `draw_weights` or `draw_swaps` drew
+
+CHUNK = 250_000  # numbers held at once: 2 MB an array, a handful of arrays
+COUNTED = 32_768  # draws counted at once: their counts stay in a core's cache
+EXACT = 2**24  # whole numbers up to here, and their sums, are exact in 32 bits
 
 
 def generator(*signature: str) -> np.random.Generator:
@@ -33,29 +54,83 @@ def group_index(groups: Sequence[str], universe: Sequence[str]) -> NDArray[np.in
     return np.array([place[group] for group in groups], dtype=np.intp)
 
 
+def draw_weights(rng: np.random.Generator, resamples: int, groups: int) -> Drawn:
+    """Returns how often each group is drawn (R, G) when `groups` of them are, with replacement.
+
+    Every row sums to `groups`. Of more resamples the first are the same. That a group is drawn more than 255 times has
+    a probability below 1e-500.
+    """
+    out = np.empty((resamples, groups), dtype=np.uint8)
+    step = max(1, COUNTED // max(1, groups))
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        places = rng.integers(0, groups, size=(rows, groups)) + groups * np.arange(rows)[:, None]
+        out[start : start + rows] = np.bincount(places.ravel(), minlength=rows * groups).reshape(rows, groups)
+    return out
+
+
+def draw_swaps(rng: np.random.Generator, resamples: int, groups: int) -> Drawn:
+    """Returns fair coins, a bit a group, in whole words a resample (R, 8 * ceil(G / 64)).
+
+    Of more resamples the first are the same.
+    """
+    words = rng.integers(0, 2**64, size=(resamples, -(-groups // 64)), dtype=np.uint64)
+    return words.astype("<u8").view(np.uint8)
+
+
 def bootstrap(
-    metric: Metric, units_ANK: Array, group_N: NDArray[np.intp], groups: int, resamples: int, rng: np.random.Generator
+    metric: Metric,
+    units_ANK: Array,
+    group_N: NDArray[np.intp],
+    groups: int,
+    resamples: int,
+    draws: np.random.Generator | Drawn,
 ) -> Array:
     """Returns the score (A, R) of every array of units in every bootstrap sample of groups.
 
     Each sample draws `groups` groups with replacement, the same ones for all arrays; a group brings all its rows.
-    nan where a sample leaves the score undefined. Source: Efron & Tibshirani 1993, the cluster ("block") bootstrap.
+    `draws` is a Generator, or what `draw_weights` drew from one, for cells that are resampled jointly. nan where a
+    sample leaves the score undefined. Source: Efron & Tibshirani 1993, the cluster ("block") bootstrap.
     """
     out = np.full((len(units_ANK), resamples), np.nan)
     if not groups or not units_ANK.size:
         return out
-    if metric.reweigh is None:
-        per_group_AGF = np.stack([_group_features(metric, units, group_N, groups) for units in units_ANK])
-        table_GX = per_group_AGF.transpose(1, 0, 2).reshape(groups, -1)
-    # an uneven row count per group makes the row axis the wide one
-    for start, stop in _chunks(resamples, max(groups, len(group_N))):
-        weights_RG = _weights(rng, stop - start, groups)
-        if metric.reweigh is not None:
-            out[:, start:stop] = metric.reweigh(units_ANK, weights_RG[:, group_N])
-        else:
-            totals = (weights_RG @ table_GX).reshape(stop - start, len(units_ANK), -1)
-            out[:, start:stop] = metric.finish(totals).T
+    if metric.reweigh is not None:
+        for start, stop in _chunks(resamples, max(groups, len(group_N)) // 4):  # each chunk costs sorting
+            weights_RG = _next(draw_weights, draws, start, stop, groups)
+            out[:, start:stop] = metric.reweigh(units_ANK, weights_RG[:, group_N].astype(np.float64))
+        return out
+    table_AFG = _features(metric, units_ANK, group_N, groups)
+    alike_F = (table_AFG == table_AFG[:1]).all(axis=(0, 2))  # what all models share, as gold labels, is summed once
+    columns_XG = np.concatenate([table_AFG[0, alike_F], table_AFG[:, ~alike_F].reshape(-1, groups)])
+    columns_XG = columns_XG.astype(_precision(columns_XG, groups))
+    arrays, features = table_AFG.shape[:2]
+    for start, stop in _chunks(resamples, max(groups, arrays * features)):
+        weights_RG = _next(draw_weights, draws, start, stop, groups)
+        sums_XR = columns_XG @ weights_RG.T.astype(columns_XG.dtype)
+        totals_AFR = np.empty((arrays, features, stop - start))
+        totals_AFR[:, alike_F] = sums_XR[: np.count_nonzero(alike_F)]
+        totals_AFR[:, ~alike_F] = sums_XR[np.count_nonzero(alike_F) :].reshape(arrays, -1, stop - start)
+        out[:, start:stop] = metric.finish(np.moveaxis(totals_AFR, 1, -1))
     return out
+
+
+def jackknife(metric: Metric, units_ANK: Array, group_N: NDArray[np.intp], groups: int) -> Array:
+    """Returns the score (A, G) of every array of units without each group in turn; nan where nothing defined is left.
+
+    A group without rows, as one that only another language has, leaves the score as it is. Source: Efron & Tibshirani
+    1993, ch. 11, groups in place of examples.
+    """
+    out = np.full((len(units_ANK), groups), np.nan)
+    if not groups or not units_ANK.size:
+        return out
+    if metric.reweigh is not None:
+        for start, stop in _chunks(groups, len(group_N)):
+            kept_GN = np.arange(start, stop)[:, None] != group_N
+            out[:, start:stop] = metric.reweigh(units_ANK, kept_GN.astype(np.float64))
+        return out
+    table_AFG = _features(metric, units_ANK, group_N, groups)
+    return metric.finish(np.moveaxis(table_AFG.sum(axis=2, keepdims=True) - table_AFG, 1, -1))
 
 
 def swap(
@@ -64,67 +139,94 @@ def swap(
     group_N: NDArray[np.intp],
     groups: int,
     resamples: int,
-    rng: np.random.Generator,
+    draws: np.random.Generator | Drawn,
 ) -> Array:
     """Returns the differences (P, R) of seed-averaged scores after swapping whole groups between two systems.
 
     Each pair is (system, baseline), two (S, N, K) arrays over the same seeds and rows; a group's rows change sides
-    together, in all seeds at once, with probability 1/2, and every pair meets the same swaps. Units pass through
-    `metric.prepare` within system and seed first. Inputs aren't mutated.
+    together, in all seeds at once, with probability 1/2, and every pair meets the same swaps. `draws` is a Generator,
+    or what `draw_swaps` drew from one, for cells that are swapped jointly. Units pass through `metric.prepare` within
+    system and seed first. Inputs aren't mutated.
     Source: the approximate randomisation test of Noreen 1989, with groups as units.
     """
     out = np.full((len(pairs), resamples), np.nan)
     if not groups or not pairs:
         return out
-    middles, halves_GX = [], []
-    for system, baseline in pairs:
-        ours = np.stack([_group_features(metric, metric.prepare(units), group_N, groups) for units in system])
-        theirs = np.stack([_group_features(metric, metric.prepare(units), group_N, groups) for units in baseline])
-        middles.append((ours + theirs).sum(axis=1) / 2)
-        halves_GX.append(((ours - theirs) / 2).transpose(1, 0, 2).reshape(groups, -1))
-    table_GX = np.concatenate(halves_GX, axis=1)
-    edges = np.cumsum([0] + [half.shape[1] for half in halves_GX])
-    for start, stop in _chunks(resamples, groups):
-        # kept - swapped = 2 kept - all: the draws can stay bits until they are multiplied
-        moved = 2.0 * (_bits(rng, stop - start, groups) @ table_GX) - table_GX.sum(axis=0)
-        for p, middle_SF in enumerate(middles):
-            shift = moved[:, edges[p] : edges[p + 1]].reshape(stop - start, *middle_SF.shape)
-            gaps = metric.finish(middle_SF + shift) - metric.finish(middle_SF - shift)
-            out[p, start:stop] = gaps.mean(axis=1)
+    ours, theirs = (
+        _features(metric, [units for pair in pairs for units in pair[side]], group_N, groups, metric.prepare)
+        for side in (0, 1)
+    )
+    gaps = _mean_gaps if metric.finish is mean else _gaps
+    seeds = [len(system) for system, _ in pairs]
+    shifts_XG, gaps_of = gaps(metric, seeds, (ours + theirs).sum(axis=2) / 2, (ours - theirs) / 2)
+    shifts_XG = shifts_XG.astype(_precision(2 * shifts_XG, groups))
+    all_X = shifts_XG.sum(axis=1, dtype=np.float64)
+    arrays, features, _ = ours.shape
+    for start, stop in _chunks(resamples, max(groups, arrays * features)):
+        packed = _next(draw_swaps, draws, start, stop, groups)
+        bits_RG = np.unpackbits(packed, axis=1, count=groups).astype(shifts_XG.dtype)
+        # kept - swapped = 2 kept - all
+        out[:, start:stop] = gaps_of(2 * (shifts_XG @ bits_RG.T).astype(np.float64) - all_X[:, None])
     return out
 
 
-def p_value(observed: float, resampled: Array) -> float:
-    """Returns the two-sided p (c + 1) / (R + 1): how often a difference at least as large comes from swapping alone.
+def _gaps(
+    metric: Metric, seeds: Sequence[int], middle_AF: Array, half_AFG: Array
+) -> tuple[Array, Callable[[Array], Array]]:
+    """What moves with each group (X, G), and a function of its signed sums (X, R) to differences (P, R).
 
-    The observed labelling counts as one of the resamples, so p is never 0 and never too small on average (Phipson &
-    Smyth 2010). Differences equal but for rounding are ties and count; so do undefined ones, which errs upwards.
-    nan when the observed difference is.
+    The two systems' totals are the middle plus, and minus, half of what they differ by.
     """
-    if np.isnan(observed):
-        return float("nan")
-    smaller = np.abs(resampled) < abs(observed) - TIE
-    return float((len(resampled) - np.count_nonzero(smaller) + 1) / (len(resampled) + 1))
+    moves_F = half_AFG.any(axis=(0, 2))  # gold labels and counts don't
+    first = np.cumsum([0, *seeds[:-1]])
+    arrays, _, groups = half_AFG.shape
+
+    def gaps(shift_XR: Array) -> Array:
+        shift_AFR = shift_XR.reshape(arrays, -1, shift_XR.shape[1])
+        sides = np.tile(middle_AF[:, :, None], (2, 1, 1, shift_XR.shape[1]))
+        sides[0][:, moves_F] += shift_AFR
+        sides[1][:, moves_F] -= shift_AFR
+        here, there = metric.finish(np.moveaxis(sides, 2, -1))
+        averages: Array = np.add.reduceat(here - there, first, axis=0) / np.array(seeds)[:, None]
+        return averages
+
+    return half_AFG[:, moves_F].reshape(-1, groups), gaps
 
 
-def interval(samples: Array, level: float = 0.95) -> tuple[float, float]:
-    """Returns the percentile interval of bootstrap samples (R,).
-
-    Undefined samples are left out; when they are more than 1 in 20, (nan, nan).
-    Source: Efron & Tibshirani 1993, ch. 13.
-    """
-    defined = samples[~np.isnan(samples)]
-    if not len(defined) or len(defined) < 0.95 * len(samples):
-        return float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def _mean_gaps(
+    metric: Metric, seeds: Sequence[int], middle_AF: Array, half_AFG: Array
+) -> tuple[Array, Callable[[Array], Array]]:
+    """`_gaps` of a mean over rows that both systems have: it is linear, so seeds are averaged before, not after."""
+    if half_AFG[:, 1].any() or not middle_AF[:, 1].all():
+        return _gaps(metric, seeds, middle_AF, half_AFG)
+    per_seed_AG = 2 * half_AFG[:, 0] / middle_AF[:, 1:]
+    first = np.cumsum([0, *seeds[:-1]])
+    return np.add.reduceat(per_seed_AG, first, axis=0) / np.array(seeds)[:, None], lambda gap_PR: gap_PR
 
 
-def _group_features(metric: Metric, units_NK: Array, group_N: NDArray[np.intp], groups: int) -> Array:
-    features_NF = metric.features(units_NK)
-    out_GF = np.zeros((groups, features_NF.shape[1]))
-    np.add.at(out_GF, group_N, features_NF)
-    return out_GF
+def _features(
+    metric: Metric,
+    units_ANK: Iterable[Array],
+    group_N: NDArray[np.intp],
+    groups: int,
+    prepare: Callable[[Array], Array] = lambda units: units,
+) -> Array:
+    """The features of every array, summed within groups (A, F, G)."""
+    found: dict[bytes, Array] = {}  # one baseline stands in many pairs
+    summed = []
+    for units in units_ANK:
+        key = units.tobytes()
+        if key not in found:
+            columns = metric.features(prepare(units)).T
+            found[key] = np.stack([np.bincount(group_N, weights=column, minlength=groups) for column in columns])
+        summed.append(found[key])
+    return np.stack(summed)
+
+
+def _precision(table_XG: Array, groups: int) -> type[np.floating[Any]]:
+    """What sums of up to `groups` of these numbers are exact in: 32 bits for counts, which are twice as fast."""
+    counts = not table_XG.size or (np.abs(table_XG).max() * groups < EXACT and not (table_XG % 1).any())
+    return np.float32 if counts else np.float64
 
 
 def _chunks(resamples: int, width: int) -> Iterator[tuple[int, int]]:
@@ -133,15 +235,11 @@ def _chunks(resamples: int, width: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, resamples)
 
 
-def _weights(rng: np.random.Generator, rows: int, groups: int) -> Array:
-    """How often each group is drawn (rows, groups), multinomial: every row sums to `groups`."""
-    out = np.empty((rows, groups))
-    for row, drawn in zip(out, rng.integers(0, groups, size=(rows, groups)), strict=True):
-        row[:] = np.bincount(drawn, minlength=groups)
-    return out
-
-
-def _bits(rng: np.random.Generator, rows: int, groups: int) -> Array:
-    """Fair coins (rows, groups), 0 or 1; whole words a row, so that chunks of rows draw what all rows would."""
-    words = rng.integers(0, 2**64, size=(rows, -(-groups // 64)), dtype=np.uint64)
-    return np.unpackbits(words.astype("<u8").view(np.uint8), axis=1, count=groups).astype(np.float64)
+def _next(
+    draw: Callable[[np.random.Generator, int, int], Drawn], draws: np.random.Generator | Drawn,
+    start: int, stop: int, groups: int,
+) -> Drawn:  # fmt: skip
+    if isinstance(draws, np.random.Generator):
+        return draw(draws, stop - start, groups)
+    assert len(draws) >= stop, f"{len(draws)} resamples were drawn, and {stop} are asked for"
+    return draws[start:stop]
