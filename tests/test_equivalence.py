@@ -135,5 +135,5 @@ def test_a_few_undefined_draws_count_against_equivalence() -> None:
 def test_a_margin_that_is_none_is_refused(margin: float) -> None:
     with pytest.raises(UserError, match="margin above 0"):
         tost(0.0, np.zeros(99), margin)
-    with pytest.raises(UserError, match="between 0 and 0.5"):
+    with pytest.raises(UserError, match=r"between 0 and 0\.5"):
         tost(0.0, np.zeros(99), 0.01, alpha=0.5)

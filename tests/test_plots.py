@@ -1,62 +1,25 @@
-"""Figures: what is drawn is what was given, every name can be read, and an SVG is safe to put into a page."""
+"""Figures: what is drawn is what was given, and what is not known is said."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
+from toy_figures import CODES, FIGURES, GAPS, NAN, READ, colours_of, found, many, row
 
 from unibench import plots
-from unibench.compare import Comparison, Comparisons
-from unibench.errors import UnknownName, UserError
+from unibench.errors import UnknownName
 from unibench.plots.grid import NOT_MEASURED, OUT_OF_RI, UNDEFINED
 from unibench.plots.heat import STRONGEST
 from unibench.plots.pareto import front
-from unibench.plots.style import THEMES, TIP, WIDTH
-from unibench.plots.words import clean, fitted, width_in
+from unibench.plots.style import THEMES, TIP
+from unibench.plots.words import fitted, width_in
 from unibench.stats.friedman import friedman
-
-NAN = float("nan")
-NASTY = ["a$x_^{2}$<b>&\"q'", "मॉडल/हिन्दी", "e\x00\n\x1bvil]]>", "$\\frac{", "x" * 200, "-- -->"]
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def row(
-    model: str, task: str | None, language: str | None, value: float = NAN, p: float = 0.5, **more: Any
-) -> Comparison:
-    effect = {"delta": value / 2, "ci_low": value / 2 - 0.01, "ci_high": value / 2 + 0.01, "p_adjusted": p,
-              "relative_improvement": value, "ri_low": value - 0.02, "ri_high": value + 0.03}  # fmt: skip
-    return Comparison(
-        model=model, baseline=more.pop("baseline", "base"), task=task, language=language, metric="accuracy", score=0.5,
-        score_low=0.4, score_high=0.6, n=1234, **({} if model == "base" else effect | more),
-    )  # fmt: skip
-
-
-def found(rows: list[Comparison], ineligible: tuple[tuple[str, str], ...] = ()) -> Comparisons:
-    return Comparisons(
-        rows=tuple(rows), family=1, resamples=9, swaps=9, ineligible=dict.fromkeys(ineligible, (0.3, 0.3)), undefined=()
-    )
-
-
-def many(models: list[str], tasks: list[str], languages: list[str], share: float = 1.0) -> Comparisons:
-    rng = np.random.default_rng(0)
-    cells = [(t, c) for t in tasks for c in [*languages, None] if c is None or rng.random() < share]
-    return found(
-        [row(m, t, c, float(rng.normal(0, 0.3)), rng.random() ** 3) for t, c in [*cells, (None, None)] for m in models]
-    )
 
 
 def marks(figure: Any, label: str) -> list[Any]:
@@ -71,138 +34,6 @@ def tips(figure: Any) -> dict[str, Any]:
     """The marks with a tooltip, by what it says before the colon."""
     artists = [a for axes in figure.axes for a in [*axes.patches, *axes.lines] if (a.get_gid() or "").startswith(TIP)]
     return {a.get_gid().removeprefix(TIP).rpartition(": ")[0]: a for a in artists}
-
-
-def boxes(figure: Any) -> Iterator[tuple[str, Any]]:
-    """Where matplotlib itself says that each text lies, in inches."""
-    canvas = FigureCanvasAgg(figure)
-    with plots.style.drawing():
-        canvas.draw()
-        for text in figure.findobj(Text):
-            if text.get_text() and text.get_visible():
-                yield (
-                    text.get_text(),
-                    text.get_window_extent(canvas.get_renderer()).transformed(
-                        matplotlib.transforms.Affine2D().scale(1 / figure.dpi)
-                    ),
-                )
-
-
-GAPS = [
-    plots.Gap(model=m, task=t, source="en", rest=14, source_score=0.8, rest_score=0.6, zero_shot=0.62, oracle=o)
-    for t in ("wikiann", "$\\frac{_task<" * 4)
-    for m, o in ((NASTY[0], 0.65), (NASTY[4], NAN))
-]
-CROWD = [plots.Point(model="far away", score=0.9, parameters=300_000_000, examples_per_s=40.0)]
-CROWD += [
-    plots.Point(model=f"variant-{i}", score=0.5 + 0.012 * (i // 4), parameters=30_000_000 + 2_000_000 * (i % 4),
-                examples_per_s=400.0 + 20 * (i % 4))
-    for i in range(12)
-]  # fmt: skip
-READ = [plots.Reading(model=n, probe=0.3 + 0.1 * i, transfer=0.5 + 0.05 * i, probe_low=0.28 + 0.1 * i,
-                      probe_high=0.33 + 0.1 * i, untrained=i == 0) for i, n in enumerate(NASTY)]  # fmt: skip
-CODES = [a + b for a in "abcdefghijk" for b in "aeioutrnsl"][:107]
-SCORES = np.random.default_rng(1).normal(0, 1, (14, 20)) + np.arange(20) / 3
-FIGURES: dict[str, Callable[[Any], Any]] = {
-    "heat": lambda theme: plots.heat_map(
-        many(["base", "m"], [f"task_{i}" for i in range(10)], CODES, 0.6), model="m", theme=theme,
-        groups={"Latin": CODES[:40], "Devanagari": CODES[41:42], "Ethiopic": CODES[42:43], "Han": CODES[50:70]},
-    ),
-    "heat_nasty": lambda theme: plots.heat_map(
-        many(["base", NASTY[0]], NASTY, NASTY), model=NASTY[0], groups={NASTY[1]: NASTY[:2]}, theme=theme
-    ),
-    "forest": lambda theme: plots.forest(many(["base", *NASTY], ["xnli"], ["en"]), theme=theme),
-    "forest_model": lambda theme: plots.forest(many(["base", "m"], NASTY, ["en", NASTY[4]]), model="m", theme=theme),
-    "critical": lambda theme: plots.critical_difference(
-        friedman(SCORES, [*NASTY, *(f"model-number-{i}" for i in range(14))]), theme=theme
-    ),
-    "pareto": lambda theme: plots.pareto(CROWD, theme=theme),
-    "transfer": lambda theme: plots.transfer_gap(GAPS, theme=theme),
-    "readable": lambda theme: plots.readability(READ, chance=0.025, theme=theme),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_text_lies_inside_the_figure_and_on_no_other(name: str) -> None:
-    figure = FIGURES[name]("light")
-    found_at = list(boxes(figure))
-    width, height = figure.get_size_inches()
-    assert width == WIDTH
-    for text, box in found_at:
-        assert box.x0 > -0.01, text
-        assert box.y0 > -0.01, text
-        assert box.x1 < width + 0.01, text
-        assert box.y1 < height + 0.01, text
-    for (text, box), (other, second) in itertools.combinations(found_at, 2):
-        wide = min(box.x1, second.x1) - max(box.x0, second.x0)
-        high = min(box.y1, second.y1) - max(box.y0, second.y0)
-        assert wide < 0.02 or high < 0.035, (text, other)  # a box has room above and below its letters
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_an_svg_is_alone_and_the_same_every_time(name: str) -> None:
-    svg = plots.to_svg(FIGURES[name]("auto"), "Title <&>", "What is seen.\x00")
-    assert svg == plots.to_svg(FIGURES[name]("auto"), "Title <&>", "What is seen.\x00")
-    root = ElementTree.fromstring(svg)
-    assert root.tag == f"{SVG}svg"
-    assert [(child.tag, child.text) for child in root[:2]] == [
-        (f"{SVG}title", "Title <&>"), (f"{SVG}desc", "What is seen.�"),
-    ]  # fmt: skip
-    assert root.attrib["aria-labelledby"].split() == [child.attrib["id"] for child in root[:2]]
-    assert re.findall("https?:[^\"' ]*", svg) == ["http://www.w3.org/2000/svg"]
-    tags = {element.tag.removeprefix(SVG) for element in root.iter()}
-    assert tags <= {"svg", "title", "desc", "g", "path", "text", "use", "defs", "pattern", "rect", "clipPath"}
-    ids = [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
-    assert len(ids) == len(set(ids))
-    referred = {found for pair in re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", svg) for found in pair if found}
-    assert referred <= set(ids)
-    assert not any(name.startswith("on") for element in root.iter() for name in element.attrib)
-    assert "currentColor" in svg
-    own = {value for key, value in vars_of("auto").items() if key != "transparent"}
-    assert not own & set(re.findall("#[0-9a-f]{6}", svg))
-    light = plots.to_svg(FIGURES[name]("light"), "t", "d")
-    assert "var(" not in light
-    assert "currentColor" not in light
-
-
-def vars_of(mode: Any) -> dict[str, Any]:
-    return {name: getattr(THEMES[mode], name) for name in ("ink", "muted", "faint", "ground", "gain", "loss")}
-
-
-def test_figures_of_one_page_share_no_id_and_names_come_through_whole() -> None:
-    pages = [ElementTree.fromstring(plots.to_svg(FIGURES[name]("auto"), "t", "d")) for name in FIGURES]
-    ids = [element.attrib["id"] for page in pages for element in page.iter() if "id" in element.attrib]
-    assert len(ids) == len(set(ids))
-    said = {element.text for element in pages[2].iter(f"{SVG}text")}
-    assert {NASTY[0], NASTY[1], "e� �vil]]>", "$\\frac{", "-- -->"} <= said
-    assert len({clean(name) for name in NASTY}) == len(NASTY)
-
-
-def test_files_are_whole_and_equal_and_know_their_kinds(tmp_path: Path) -> None:
-    with matplotlib.rc_context({"font.size": 30, "text.usetex": True, "svg.hashsalt": "other", "axes.linewidth": 9}):
-        plots.save(FIGURES["transfer"]("dark"), tmp_path / "deep" / "first.png")
-        plots.save(FIGURES["transfer"]("dark"), tmp_path / "first.svg", title="t")
-    for ending in (".png", ".svg"):
-        plots.save(FIGURES["transfer"]("dark"), tmp_path / f"again{ending}", title="t")
-    assert (tmp_path / "deep" / "first.png").read_bytes() == (tmp_path / "again.png").read_bytes()
-    assert (tmp_path / "first.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
-    assert b"matplotlib" not in (tmp_path / "again.png").read_bytes()
-    with pytest.raises(UserError, match=r"again\.gif ends in '\.gif'; a figure is written as one of \.png, \.svg"):
-        plots.save(FIGURES["transfer"]("dark"), tmp_path / "again.gif")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.png", "again.svg", "deep", "first.svg"]
-
-
-def test_drawing_touches_no_global_state_and_needs_no_torch() -> None:
-    code = """
-import sys
-from unibench import plots
-assert "matplotlib" not in sys.modules, "importing is to be quick"
-plots.to_svg(plots.pareto([plots.Point(model="m", score=0.5, parameters=10)]), "t", "d")
-print(sorted({"torch", "transformers", "matplotlib.pyplot", "unibert"} & set(sys.modules)))
-"""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "[]\n"
 
 
 def test_cells_of_a_heat_map_show_their_values_and_the_others_their_reason() -> None:
@@ -249,7 +80,7 @@ def test_ink_can_be_read_on_the_strongest_cell(mode: Any) -> None:
         linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
-    theme = {name: np.array(matplotlib.colors.to_rgb(value)) for name, value in vars_of(mode).items()}
+    theme = {name: np.array(matplotlib.colors.to_rgb(value)) for name, value in colours_of(mode).items()}
     for name in ("gain", "loss"):
         cell = STRONGEST * theme[name] + (1 - STRONGEST) * theme["ground"]
         low, high = sorted([brightness(cell), brightness(theme["ink"])])

@@ -3,25 +3,44 @@
 Legend: `N` examples, `K` units an example, `S` seeds, `R` resamples. Arrays only; records are report.py's business.
 
 What p claims: these trained models, on new examples. Training is held fixed, so "this way of training is better" is a
-claim none of these numbers makes.
+claim none of these numbers makes; evidence.py has those.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import numpy as np
 
-from unibench import metrics, pairing, resampling, stats
+from unibench import metrics, nulls, pairing, resampling, stats
+from unibench.declared import Family, members
+from unibench.draws import KEPT, Draws, Source
 from unibench.metrics import Array
+from unibench.nulls import Test, Tested
 from unibench.pairing import NAN, Cell, CellKey, Study
+from unibench.stats import equivalence, exact, gates
+from unibench.stats.gates import Hypothesis
 
 Key = TypeVar("Key", bound=Hashable)
-Test = tuple[str, tuple[CellKey, ...]]  # a model, and the cells it is compared in
 
 TEST = "paired permutation of example groups, two-sided"
+
+
+class Equal(TypedDict):
+    """The two fields of a Comparison that say whether it is within a margin."""
+
+    equivalence_p: float
+    verdict: str
+
+
+FLAT = Family(
+    name="flat",
+    written="2026-11-26",
+    question="Which of these comparisons show a difference, all of them corrected alike?",
+    correction="holm",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +48,15 @@ class Comparison:
     """One model's score, and its difference from the baseline's, in one cell or averaged (`language`, `task` None).
 
     Scores are 0..1 and averaged over `seeds`, those that both models have; means run language -> task -> overall.
-    `ci_low`, `ci_high` bound `delta`; every interval is at 95 %. `relative_improvement` and `ratio` (of means) are over
-    the eligible cells only. What can't be known, or doesn't apply (the baseline against itself), is nan.
-    `cells` of the `cells_wanted` entered; `floor` is what chance scores (cells only) and `above_floor` whether the
-    score's interval lies above it.
+    `ci_low`, `ci_high` bound `delta`; every interval is at 95 %, `bca_low`, `bca_high` bound it too, corrected for bias
+    and skewness (cells only). `relative_improvement` and `ratio` (of means) are over the eligible cells only. What
+    can't be known, or doesn't apply (the baseline against itself), is nan. `cells` of the `cells_wanted` entered;
+    `floor` is what chance scores (cells only) and `above_floor` whether the score's interval lies above it.
+
+    `p` comes from `swaps` permutations; `p_adjusted` is nan outside the family, and `closed` where a test above it was
+    not rejected. `exact_p` is McNemar's, where it applies. `detectable` is the least true difference that the test
+    finds in four cases of five, at the family's hardest step. `equivalence_p` and `verdict` ask whether the difference
+    lies within the family's margin.
     """
 
     model: str
@@ -47,12 +71,20 @@ class Comparison:
     delta: float = NAN
     ci_low: float = NAN
     ci_high: float = NAN
+    bca_low: float = NAN
+    bca_high: float = NAN
     relative_improvement: float = NAN
     ri_low: float = NAN
     ri_high: float = NAN
     ratio: float = NAN
     p: float = NAN
     p_adjusted: float = NAN
+    closed: bool = False
+    exact_p: float = NAN
+    detectable: float = NAN
+    equivalence_p: float = NAN
+    verdict: str = ""
+    swaps: int = 0
     test: str = TEST
     n: int = 0
     seeds: tuple[int, ...] = ()
@@ -68,89 +100,182 @@ class Comparisons:
     """All comparisons of one setting, and what their footer must say.
 
     `rows` go by task, language (cells first, then the task's mean), model; the overall means come last. `family` tests
-    were adjusted together. `ineligible` maps each baseline cell left out of relative improvements to its (lower bound,
-    floor). `undefined` lists the baseline's cells without a defined score, left out of every mean.
+    were adjusted together, by `correction`. `ineligible` maps each baseline cell left out of relative improvements to
+    its (lower bound, floor). `undefined` lists the baseline's cells without a defined score, left out of every mean.
     """
 
     rows: tuple[Comparison, ...]
     family: int
     resamples: int  # bootstrap samples of each interval
-    swaps: int  # permutations of each test
+    swaps: int  # permutations of each test, at least
     ineligible: Mapping[CellKey, tuple[float, float]]
     undefined: tuple[CellKey, ...]
+    correction: str = "holm"
 
 
-@dataclass(frozen=True, slots=True)
-class _Draws:
-    """Resampled values (R,), summed over the languages of each (what, model, task), so that no cell's are kept."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Comparisons with the study they are of and its draws, for whoever asks more of them."""
 
-    sums: dict[tuple[str, str, str], Array]
-    counts: dict[tuple[str, str, str], int]
-
-    def add(self, what: str, model: str, task: str, values: Array) -> None:
-        key = (what, model, task)
-        self.sums[key] = self.sums[key] + values if key in self.sums else values
-        self.counts[key] = self.counts.get(key, 0) + 1
-
-    def mean(self, what: str, model: str, tasks: Iterable[str]) -> Array:
-        """Returns the mean over languages, then over these tasks; (0,) where nothing was added."""
-        keys = [(what, model, task) for task in tasks if (what, model, task) in self.sums]
-        means = [self.sums[key] / self.counts[key] for key in keys]
-        return np.asarray(np.mean(means, axis=0)) if means else np.empty(0)
+    comparisons: Comparisons
+    study: Study
+    draws: Draws
 
 
 def compare(
-    cells: Iterable[Cell], *, baseline: str | None, signature: str = "", resamples: int = 10_000
+    cells: Iterable[Cell],
+    *,
+    baseline: str | None,
+    signature: str = "",
+    resamples: int = 10_000,
+    family: Family = FLAT,
 ) -> Comparisons:
-    """Returns every model's comparison with `baseline` per cell, per task and overall, p adjusted as one family.
+    """Returns every model's comparison with `baseline` per cell, per task and overall, p adjusted over `family`."""
+    return compared(cells, baseline=baseline, signature=signature, resamples=resamples, family=family).comparisons
 
-    The family is all comparisons of all models but the baseline; two that average the very same cells are one test.
-    Adjusted by Holm 1979. Tests use `resamples`, raised to 40 per test. `signature` enters every Generator's seed,
+
+def compared(
+    cells: Iterable[Cell],
+    *,
+    baseline: str | None,
+    signature: str = "",
+    resamples: int = 10_000,
+    family: Family = FLAT,
+) -> Compared:
+    """Returns what `compare` does, with the study and its draws.
+
+    Two tests that average the very same cells are one. Tests use `resamples`, raised to 40 per test, and more where the
+    luck of the draw would decide which side of alpha an adjusted p lies on. `signature` enters every Generator's seed,
     beside the task (and the language, where languages aren't parallel); no model does, so all models meet the same
     resamples and adding one moves no other's numbers. A cell where the baseline's score is undefined enters no mean; a
     model's own undefined score makes its means nan.
     """
-    return compare_all({"": (cells, baseline)}, signature=signature, resamples=resamples)[""]
+    return _compared({"": (cells, baseline)}, signature, resamples, family)[""]
 
 
 def compare_all(
     asked: Mapping[Key, tuple[Iterable[Cell], str | None]], *, signature: str = "", resamples: int = 10_000
 ) -> dict[Key, Comparisons]:
-    """Returns what `compare` says of each of these (cells, baseline), with the p of all of them adjusted as one family.
+    """Returns what `compare` says of each of these (cells, baseline), with the p of all of them adjusted by Holm as one
+    family, whose size each `Comparisons.family` gives."""
+    return {key: found.comparisons for key, found in _compared(asked, signature, resamples, FLAT).items()}
 
-    Each `Comparisons.family` counts that whole family.
-    """
-    studies = {key: pairing.plan(cells, baseline) for key, (cells, baseline) in asked.items()}
-    scopes = {key: _scopes(study) for key, study in studies.items()}
-    families = {key: _family(study, scopes[key]) for key, study in studies.items()}
-    family = sum(map(len, families.values()))
-    swaps = stats.resamples_for(family, resamples)
 
-    found: dict[Key, list[tuple[Comparison, Test]]] = {}
+def _compared(
+    asked: Mapping[Key, tuple[Iterable[Cell], str | None]], signature: str, resamples: int, family: Family
+) -> dict[Key, Compared]:
+    rows: dict[Key, list[tuple[Comparison, Test]]] = {}
+    sources: dict[Key, Source] = {}
+    held: dict[Key, Draws] = {}
     ineligible: dict[Key, dict[CellKey, tuple[float, float]]] = {}
-    for key, study in studies.items():
-        draws = _Draws({}, {})
-        left_out = ineligible.setdefault(key, {})
-        rows = found.setdefault(key, [])
+    for key, (cells, baseline) in asked.items():
+        study = pairing.plan(cells, baseline)
+        sources[key], held[key], ineligible[key], rows[key] = Source(study, signature), Draws(), {}, []
         for cell in study.cells:
-            made = _cell_rows(study, cell, draws, left_out, signature, resamples, swaps)
-            rows += [(row, (row.model, (cell,))) for row in made]
-        for model, task in scopes[key]:
-            rows.append((_mean_row(study, model, task, draws, left_out), (model, study.entering(model, task))))
-
-    raw = {(key, test): row.p for key, rows in found.items() for row, test in rows if test in families[key]}
-    adjusted = dict(zip(raw, stats.holm(list(raw.values())), strict=True))
+            made = _cell_rows(sources[key], cell, held[key], ineligible[key], resamples, family)
+            rows[key] += [(row, (row.model, (cell,))) for row in made]
+        for model, task in _scopes(study):
+            row = _mean_row(study, model, task, held[key], ineligible[key], family)
+            rows[key].append((row, (model, study.entering(model, task))))
+    judged, size, swaps = _judge(rows, sources, resamples, family)
     return {
-        key: Comparisons(
-            rows=tuple(replace(row, p_adjusted=adjusted.get((key, test), NAN)) for row, test in rows),
-            family=family,
-            resamples=resamples,
-            swaps=swaps,
-            ineligible=ineligible[key],
-            undefined=studies[key].undefined,
+        key: Compared(
+            comparisons=Comparisons(
+                rows=tuple(judged[key]),
+                family=size,
+                resamples=resamples,
+                swaps=swaps,
+                ineligible=ineligible[key],
+                undefined=source.study.undefined,
+                correction=family.correction,
+            ),
+            study=source.study,
+            draws=held[key],
         )
-        for key, rows in found.items()
+        for key, source in sources.items()
     }
+
+
+def _judge(
+    rows: Mapping[Key, list[tuple[Comparison, Test]]], sources: Mapping[Key, Source], resamples: int, family: Family
+) -> tuple[dict[Key, list[Comparison]], int, int]:
+    """Returns the rows with their p, raw and adjusted, how many tests were adjusted, and by how many permutations."""
+    tests = {
+        key: {
+            (row.model, row.task, row.language): test
+            for row, test in of
+            if not np.isnan(sources[key].study.delta(*test))
+        }
+        for key, of in rows.items()
+    }
+    names = {key: _once({name: of[name] for name in members(family, of)}, family) for key, of in tests.items()}
+    size = gates.family_size(
+        family.correction, [(f"{i} {m}", t, c) for i, of in enumerate(names.values()) for m, t, c in of]
+    )
+    swaps = stats.resamples_for(size, resamples)
+    family_tests = sum(map(len, names.values()))
+    found = {
+        key: nulls.permute(sources[key], of.values(), swaps=swaps, family=max(1, family_tests), alpha=family.alpha)
+        for key, of in tests.items()
+    }
+    adjusted = _adjusted(found, tests, names, family)
+    for key, of in found.items():
+        wanted = {test: adjusted[key][test].p_adjusted for test in of if test in adjusted[key]}
+        close = nulls.undecided({test: of[test] for test in wanted}, wanted, family.alpha)
+        if close:
+            more = nulls.permute(
+                sources[key], close, swaps=nulls.ESCALATION * swaps, family=max(1, family_tests), alpha=family.alpha
+            )
+            of.update(more)
+    adjusted = _adjusted(found, tests, names, family)
+    return (
+        {key: [_with_p(row, test, found[key], adjusted[key]) for row, test in of] for key, of in rows.items()},
+        (family_tests),
+        swaps,
+    )
+
+
+def _once(tests: Mapping[Hypothesis, Test], family: Family) -> dict[Hypothesis, Test]:
+    """Returns the tests without those that a shallower one already makes; in a tree an only child costs nothing."""
+    if family.correction == "gatekeeping":
+        return dict(tests)
+    first: dict[Test, Hypothesis] = {}
+    for name in sorted(tests, key=lambda n: (n[2] is not None, n[1] is not None)):
+        first.setdefault(tests[name], name)
+    return {name: tests[name] for name in tests if first[tests[name]] == name}
+
+
+def _adjusted(
+    found: Mapping[Key, Mapping[Test, Tested]],
+    tests: Mapping[Key, Mapping[Hypothesis, Test]],
+    names: Mapping[Key, Mapping[Hypothesis, Test]],
+    family: Family,
+) -> dict[Key, dict[Test, gates.Adjusted]]:
+    """Returns each test of the family adjusted over all of `names`, whichever study it is of."""
+    flat = {
+        (f"{i} {model}", task, language): found[key][test].p
+        for i, (key, of) in enumerate(names.items())
+        for (model, task, language), test in of.items()
+    }
+    done = gates.CORRECTIONS[family.correction](flat, family.alpha)
+    out: dict[Key, dict[Test, gates.Adjusted]] = {}
+    for i, (key, of) in enumerate(names.items()):
+        mine = out.setdefault(key, {})
+        for (model, task, language), test in of.items():
+            mine.setdefault(test, done[f"{i} {model}", task, language])
+    return out
+
+
+def _with_p(
+    row: Comparison, test: Test, found: Mapping[Test, Tested], adjusted: Mapping[Test, gates.Adjusted]
+) -> Comparison:
+    if test not in found:
+        return row
+    of = found[test]
+    row = replace(row, p=of.p, swaps=of.swaps, detectable=of.detectable)
+    if test not in adjusted:
+        return row
+    return replace(row, p_adjusted=adjusted[test].p_adjusted, closed=adjusted[test].closed)
 
 
 def _scopes(study: Study) -> list[tuple[str, str | None]]:
@@ -159,46 +284,32 @@ def _scopes(study: Study) -> list[tuple[str, str | None]]:
     return [(model, task) for task in [*study.wanted, None] for model in models if study.entering(model, task)]
 
 
-def _family(study: Study, scopes: Iterable[tuple[str, str | None]]) -> set[Test]:
-    tests: set[Test] = {(model, study.entering(model, task)) for model, task in scopes}
-    tests |= {(model, (key,)) for key, at in study.points.items() for model in at}
-    return {(model, keys) for model, keys in tests if not np.isnan(study.delta(model, keys))}
-
-
 def _cell_rows(
-    study: Study,
+    source: Source,
     key: CellKey,
-    draws: _Draws,
+    draws: Draws,
     ineligible: dict[CellKey, tuple[float, float]],
-    signature: str,
     resamples: int,
-    swaps: int,
+    family: Family,
 ) -> list[Comparison]:
     """Returns the comparisons of all models in one cell, and adds their resamples to the means they enter."""
+    study = source.study
     cell, points, baseline = study.cells[key], study.points[key], study.baseline
     metric = metrics.lookup(cell.metric)
-    together = [c for c in study.cells.values() if c.task == cell.task] if cell.parallel else [cell]
-    universe = sorted({group for c in together for group in c.groups})
-    place_N = resampling.group_index(cell.groups, universe)
-    seed = (signature, cell.task, "" if cell.parallel else cell.language)
-
+    place_N, groups = source.place(key)
     runs = [(model, s) for model in points for s in sorted(cell.units[model])]
     units_ANK = np.stack([cell.units[model][s] for model, s in runs])
-    rng = resampling.generator("bootstrap", *seed)
-    boot_AR = resampling.bootstrap(metric, units_ANK, place_N, len(universe), resamples, rng)
+    weights = source.weights(key, groups, resamples)
+    boot_AR = resampling.bootstrap(metric, units_ANK, place_N, groups, resamples, weights)
+    jack_AG = resampling.jackknife(metric, units_ANK, place_N, groups) if len(points) > 1 else np.empty((len(runs), 0))
+    draws.kept[key], draws.runs[key] = boot_AR[:, :KEPT].astype(np.float32), tuple(runs)
+
+    def over(rows_AX: Array, model: str | None, seeds: tuple[int, ...]) -> Array:
+        mine = [i for i, run in enumerate(runs) if run[0] == model and run[1] in seeds]
+        return np.asarray(rows_AX[mine].mean(axis=0))
 
     def boot(model: str | None, seeds: tuple[int, ...]) -> Array:
-        return np.asarray(
-            boot_AR[[i for i, run in enumerate(runs) if run[0] == model and run[1] in seeds]].mean(axis=0)
-        )
-
-    paired = [model for model in points if not np.isnan(study.delta(model, [key]))]
-    units = [
-        tuple(np.stack([cell.units[m][s] for s in points[model].seeds]) for m in (model, str(baseline)))
-        for model in paired
-    ]
-    rng = resampling.generator("swap", *seed)
-    null_PR = resampling.swap(metric, [(a, b) for a, b in units], place_N, len(universe), swaps, rng)
+        return over(boot_AR, model, seeds)
 
     enters_ri = False
     if baseline is not None and baseline in points and key not in study.undefined:
@@ -225,16 +336,17 @@ def _cell_rows(
             draws.add("score", model, cell.task, mine)
         if point.paired:
             theirs = boot(baseline, point.seeds)
-            null = null_PR[paired.index(model)] if model in paired else np.full(swaps, np.nan)
             delta = point.score - point.reference
             low, high = resampling.interval(mine - theirs)
+            left_out = over(jack_AG, model, point.seeds) - over(jack_AG, baseline, point.seeds)
+            bca_low, bca_high = resampling.bca(delta, mine - theirs, left_out)
             row = replace(
                 row, baseline_score=point.reference, delta=delta, ci_low=low, ci_high=high,
-                p=resampling.p_value(delta, null),
+                bca_low=bca_low, bca_high=bca_high, exact_p=_exact(cell, model, str(baseline), point.seeds),
+                **_within(delta, mine - theirs, family, groups),
             )  # fmt: skip
             if enters:
                 draws.add("delta", model, cell.task, mine - theirs)
-                draws.add("null", model, cell.task, null)
             if enters_ri:
                 improved = stats.relative_improvement(mine, theirs)
                 draws.add("improvement", model, cell.task, improved)
@@ -249,7 +361,12 @@ def _cell_rows(
 
 
 def _mean_row(
-    study: Study, model: str, task: str | None, draws: _Draws, ineligible: Mapping[CellKey, tuple[float, float]]
+    study: Study,
+    model: str,
+    task: str | None,
+    draws: Draws,
+    ineligible: Mapping[CellKey, tuple[float, float]],
+    family: Family,
 ) -> Comparison:
     """Returns one model's comparison averaged over a task's languages, or over languages, then tasks."""
     keys = study.entering(model, task)
@@ -258,7 +375,8 @@ def _mean_row(
     tasks = study.tasks(task)
     delta = study.delta(model, keys)
     score_low, score_high = resampling.interval(draws.mean("score", model, tasks))
-    ci_low, ci_high = resampling.interval(draws.mean("delta", model, tasks))
+    differences = draws.mean("delta", model, tasks)
+    ci_low, ci_high = resampling.interval(differences)
     ri_low, ri_high = resampling.interval(draws.mean("improvement", model, tasks))
     below = stats.macro_mean({key: point.reference for key, point in fair.items()})
     seeds = [set(point.seeds) for point in points.values()]
@@ -275,8 +393,24 @@ def _mean_row(
         ),
         ri_low=ri_low, ri_high=ri_high,
         ratio=stats.macro_mean({k: point.score for k, point in fair.items()}) / below if fair else NAN,
-        p=resampling.p_value(delta, draws.mean("null", model, tasks)),
         n=sum(len(study.cells[key].groups) for key in keys),
         seeds=tuple(sorted(set.union(*seeds))),
         cells=len(keys), cells_wanted=len(study.scope(task)), ri_cells=len(fair),
+        **_within(delta, differences, family, None),
     )  # fmt: skip
+
+
+def _exact(cell: Cell, model: str, baseline: str, seeds: tuple[int, ...]) -> float:
+    """Returns McNemar's p of one seed's answers; nan where the test does not apply."""
+    if exact.applies(cell.metric, cell.groups, seeds):
+        return NAN
+    ours, theirs = (exact.hits(cell.metric, cell.units[of][seeds[0]]) for of in (model, baseline))
+    return exact.mcnemar(ours, theirs).p
+
+
+def _within(delta: float, draws: Array, family: Family, groups: int | None) -> Equal:
+    """Returns whether a difference lies within the family's margin; nothing where it has none, or nothing is known."""
+    if family.margin is None or not len(draws) or np.isnan(delta):
+        return {"equivalence_p": NAN, "verdict": ""}
+    found = equivalence.tost(delta, draws, family.margin / 100, family.alpha, n=groups)
+    return {"equivalence_p": found.p, "verdict": found.withheld or found.verdict}

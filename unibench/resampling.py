@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from unibench.metrics import Array, Metric
 from unibench.reduces import mean
-from unibench.stats.samples import bca, interval, near_edge, p_value
+from unibench.stats.samples import TIE, bca, interval, near_edge, p_value
 
 __all__ = [
+    "TIE",
     "bca",
     "bootstrap",
     "draw_swaps",

@@ -211,16 +211,15 @@ def _fit(difference_N: Array, fixed_NX: Array, terms: Mapping[str, Array]) -> tu
         for kept in combinations(terms, size):
             try:
                 estimate, found, residual = _statsmodels(difference_N, fixed_NX, {k: terms[k] for k in kept})
+                variances = {k: v if (v := found.get(k, 0.0)) > 1e-6 else 0.0 for k in terms} | {RESIDUAL: residual}
+                if not np.isfinite([estimate, *variances.values()]).all():
+                    failures.append("a variance is not a number")
+                elif residual < 1e-10:
+                    failures.append("the differences are an exact sum of the terms")
+                elif _at_optimum(difference_N, fixed_NX, terms, variances):
+                    return estimate, variances
             except (np.linalg.LinAlgError, ValueError, ZeroDivisionError, FloatingPointError) as error:
                 failures.append(one_line(error, 80))
-                continue
-            variances = {k: value if (value := found.get(k, 0.0)) > 1e-6 else 0.0 for k in terms} | {RESIDUAL: residual}
-            if not np.isfinite([estimate, *variances.values()]).all():
-                failures.append("a variance is not a number")
-            elif residual < 1e-10:
-                failures.append("the differences are an exact sum of the terms")
-            elif _at_optimum(difference_N, fixed_NX, terms, variances):
-                return estimate, variances
     return f"the fit did not converge{f': {failures[0]}' if failures else ''}"
 
 
