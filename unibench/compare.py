@@ -14,18 +14,19 @@ from typing import TypedDict, TypeVar
 
 import numpy as np
 
-from unibench import metrics, nulls, pairing, resampling, stats
-from unibench.declared import Family, members
+from unibench import metrics, pairing, resampling, stats
+from unibench.comparisons import TEST as TEST
+from unibench.comparisons import Comparison as Comparison
+from unibench.comparisons import Comparisons as Comparisons
+from unibench.declared import Family
 from unibench.draws import KEPT, Draws, Source
+from unibench.judging import judge
 from unibench.metrics import Array
-from unibench.nulls import Test, Tested
+from unibench.nulls import Test
 from unibench.pairing import NAN, Cell, CellKey, Study
-from unibench.stats import equivalence, exact, gates
-from unibench.stats.gates import Hypothesis
+from unibench.stats import equivalence, exact
 
 Key = TypeVar("Key", bound=Hashable)
-
-TEST = "paired permutation of example groups, two-sided"
 
 
 class Equal(TypedDict):
@@ -41,76 +42,6 @@ FLAT = Family(
     question="Which of these comparisons show a difference, all of them corrected alike?",
     correction="holm",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """One model's score, and its difference from the baseline's, in one cell or averaged (`language`, `task` None).
-
-    Scores are 0..1 and averaged over `seeds`, those that both models have; means run language -> task -> overall.
-    `ci_low`, `ci_high` bound `delta`; every interval is at 95 %, `bca_low`, `bca_high` bound it too, corrected for bias
-    and skewness (cells only). `relative_improvement` and `ratio` (of means) are over the eligible cells only. What
-    can't be known, or doesn't apply (the baseline against itself), is nan. `cells` of the `cells_wanted` entered;
-    `floor` is what chance scores (cells only) and `above_floor` whether the score's interval lies above it.
-
-    `p` comes from `swaps` permutations; `p_adjusted` is nan outside the family, and `closed` where a test above it was
-    not rejected. `exact_p` is McNemar's, where it applies. `detectable` is the least true difference that the test
-    finds in four cases of five, at the family's hardest step. `equivalence_p` and `verdict` ask whether the difference
-    lies within the family's margin.
-    """
-
-    model: str
-    baseline: str | None
-    task: str | None
-    language: str | None
-    metric: str
-    score: float
-    score_low: float
-    score_high: float
-    baseline_score: float = NAN
-    delta: float = NAN
-    ci_low: float = NAN
-    ci_high: float = NAN
-    bca_low: float = NAN
-    bca_high: float = NAN
-    relative_improvement: float = NAN
-    ri_low: float = NAN
-    ri_high: float = NAN
-    ratio: float = NAN
-    p: float = NAN
-    p_adjusted: float = NAN
-    closed: bool = False
-    exact_p: float = NAN
-    detectable: float = NAN
-    equivalence_p: float = NAN
-    verdict: str = ""
-    swaps: int = 0
-    test: str = TEST
-    n: int = 0
-    seeds: tuple[int, ...] = ()
-    floor: float = NAN
-    above_floor: bool = False
-    cells: int = 1
-    cells_wanted: int = 1
-    ri_cells: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparisons:
-    """All comparisons of one setting, and what their footer must say.
-
-    `rows` go by task, language (cells first, then the task's mean), model; the overall means come last. `family` tests
-    were adjusted together, by `correction`. `ineligible` maps each baseline cell left out of relative improvements to
-    its (lower bound, floor). `undefined` lists the baseline's cells without a defined score, left out of every mean.
-    """
-
-    rows: tuple[Comparison, ...]
-    family: int
-    resamples: int  # bootstrap samples of each interval
-    swaps: int  # permutations of each test, at least
-    ineligible: Mapping[CellKey, tuple[float, float]]
-    undefined: tuple[CellKey, ...]
-    correction: str = "holm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +108,7 @@ def _compared(
         for model, task in _scopes(study):
             row = _mean_row(study, model, task, held[key], ineligible[key], family)
             rows[key].append((row, (model, study.entering(model, task))))
-    judged, size, swaps = _judge(rows, sources, resamples, family)
+    judged, size, swaps = judge(rows, sources, resamples, family)
     return {
         key: Compared(
             comparisons=Comparisons(
@@ -194,88 +125,6 @@ def _compared(
         )
         for key, source in sources.items()
     }
-
-
-def _judge(
-    rows: Mapping[Key, list[tuple[Comparison, Test]]], sources: Mapping[Key, Source], resamples: int, family: Family
-) -> tuple[dict[Key, list[Comparison]], int, int]:
-    """Returns the rows with their p, raw and adjusted, how many tests were adjusted, and by how many permutations."""
-    tests = {
-        key: {
-            (row.model, row.task, row.language): test
-            for row, test in of
-            if not np.isnan(sources[key].study.delta(*test))
-        }
-        for key, of in rows.items()
-    }
-    names = {key: _once({name: of[name] for name in members(family, of)}, family) for key, of in tests.items()}
-    size = gates.family_size(
-        family.correction, [(f"{i} {m}", t, c) for i, of in enumerate(names.values()) for m, t, c in of]
-    )
-    swaps = stats.resamples_for(size, resamples)
-    family_tests = sum(map(len, names.values()))
-    found = {
-        key: nulls.permute(sources[key], of.values(), swaps=swaps, family=max(1, family_tests), alpha=family.alpha)
-        for key, of in tests.items()
-    }
-    adjusted = _adjusted(found, tests, names, family)
-    for key, of in found.items():
-        wanted = {test: adjusted[key][test].p_adjusted for test in of if test in adjusted[key]}
-        close = nulls.undecided({test: of[test] for test in wanted}, wanted, family.alpha)
-        if close:
-            more = nulls.permute(
-                sources[key], close, swaps=nulls.ESCALATION * swaps, family=max(1, family_tests), alpha=family.alpha
-            )
-            of.update(more)
-    adjusted = _adjusted(found, tests, names, family)
-    return (
-        {key: [_with_p(row, test, found[key], adjusted[key]) for row, test in of] for key, of in rows.items()},
-        (family_tests),
-        swaps,
-    )
-
-
-def _once(tests: Mapping[Hypothesis, Test], family: Family) -> dict[Hypothesis, Test]:
-    """Returns the tests without those that a shallower one already makes; in a tree an only child costs nothing."""
-    if family.correction == "gatekeeping":
-        return dict(tests)
-    first: dict[Test, Hypothesis] = {}
-    for name in sorted(tests, key=lambda n: (n[2] is not None, n[1] is not None)):
-        first.setdefault(tests[name], name)
-    return {name: tests[name] for name in tests if first[tests[name]] == name}
-
-
-def _adjusted(
-    found: Mapping[Key, Mapping[Test, Tested]],
-    tests: Mapping[Key, Mapping[Hypothesis, Test]],
-    names: Mapping[Key, Mapping[Hypothesis, Test]],
-    family: Family,
-) -> dict[Key, dict[Test, gates.Adjusted]]:
-    """Returns each test of the family adjusted over all of `names`, whichever study it is of."""
-    flat = {
-        (f"{i} {model}", task, language): found[key][test].p
-        for i, (key, of) in enumerate(names.items())
-        for (model, task, language), test in of.items()
-    }
-    done = gates.CORRECTIONS[family.correction](flat, family.alpha)
-    out: dict[Key, dict[Test, gates.Adjusted]] = {}
-    for i, (key, of) in enumerate(names.items()):
-        mine = out.setdefault(key, {})
-        for (model, task, language), test in of.items():
-            mine.setdefault(test, done[f"{i} {model}", task, language])
-    return out
-
-
-def _with_p(
-    row: Comparison, test: Test, found: Mapping[Test, Tested], adjusted: Mapping[Test, gates.Adjusted]
-) -> Comparison:
-    if test not in found:
-        return row
-    of = found[test]
-    row = replace(row, p=of.p, swaps=of.swaps, detectable=of.detectable)
-    if test not in adjusted:
-        return row
-    return replace(row, p_adjusted=adjusted[test].p_adjusted, closed=adjusted[test].closed)
 
 
 def _scopes(study: Study) -> list[tuple[str, str | None]]:

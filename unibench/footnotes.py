@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from unibench import stats
-from unibench.compare import Comparison, Comparisons
+from unibench.comparisons import Comparison, Comparisons
+from unibench.declared import Family, absent, late_note
 from unibench.pairing import SCRATCH
+from unibench.signatures import Signature, seed_of
 from unibench.store import RunRecord
 
+if TYPE_CHECKING:
+    from unibench.board import Board
 
-def footer(
-    found: Comparisons,
-    records: Sequence[RunRecord],
-    baseline: str | None,
-    why: str,
-    *,
-    narrowed: bool,
-    significance: bool = True,
-) -> list[str]:
+CORRECTED = {
+    "gatekeeping": "gatekeeping overall -> task -> language (Goeman & Finos 2012; without tasks it is Holm 1979), which "
+    "controls the chance of any false finding",
+    "holm": "Holm (1979), which controls the chance of any false finding",
+    "bh": "Benjamini & Hochberg (1995), which controls the expected share of false findings",
+}
+
+
+def footer(board: Board, *, narrowed: bool, significance: bool = True) -> list[str]:
     """Returns the footnotes of one setting's leaderboard, in the order a reader would ask.
 
-    `records` are its "ok" ones; `narrowed` says that the view shows less than was computed; `significance` False
-    leaves out what explains a p.
+    `narrowed` says that the view shows less than was computed; `significance` False leaves out what explains a p.
     """
-    notes = [f"Baseline: {baseline or 'none'} ({why})."]
+    found, records, baseline = board.comparisons, board.ok, board.baseline
+    notes = [f"Baseline: {baseline or 'none'} ({board.why})."]
     models = {record.job.model for record in records}
     if baseline is not None and baseline not in models:
         notes.append(f"{baseline} has no score in this setting, so nothing is compared.")
@@ -33,15 +38,14 @@ def footer(
         notes.append("No other model has scores in this setting, so nothing is compared.")
     if any(record.job.origin == "sample" for record in records):
         notes.append("Sample data: generated sentences, good to see that everything works, not to rank encoders.")
-    if found.family:
+    if board.outside:
+        notes.append(f"Out of everything here, for the family does not cover them: {by_task(board.outside)}.")
+    compared = any(not math.isnan(row.delta) for row in found.rows)
+    if compared:
         notes += _how_compared(found, baseline)
-    if found.family and significance:
-        notes += how_tested(
-            found,
-            "every model but the baseline x (overall, each task, each language) stored in this setting, whatever a "
-            "view shows. Resamples are seeded from a hash of setting, task and language, so another model or task "
-            "changes no draw",
-        )
+    if compared and significance:
+        notes += how_tested(found, _family(board.family))
+        notes += _declared(board)
     notes.append(
         "Means run over languages, then over tasks. Intervals: 95 % percentile bootstrap over example groups, "
         f"{found.resamples:,} samples (Efron & Tibshirani 1993); parallel test sets are resampled jointly."
@@ -52,7 +56,65 @@ def footer(
         notes.append(f"Out of every mean, the baseline's score being undefined: {by_task(found.undefined)}.")
     if narrowed:
         notes.append("This view is narrowed: overall columns, means and adjusted p are those of all stored results.")
-    return notes + (_descriptions(found) if significance else [])
+    if significance:
+        notes += _descriptions(found)
+        notes += [f"Signature of {what}: {text}" for what, text in signatures(board)]
+    return notes
+
+
+def conclusions(board: Board) -> tuple[str, ...]:
+    """Returns two sentences: what these numbers allow to conclude, and what they do not; () where nothing is compared.
+    """
+    tested = [row for row in board.comparisons.rows if not math.isnan(row.p_adjusted)]
+    if not tested:
+        return ()
+    sample = " of generated sentences" if any(record.job.origin == "sample" for record in board.ok) else ""
+    alpha = board.family.alpha
+    return (
+        f"May be concluded: where an adjusted p is at most {alpha:g}, this trained model and {board.baseline}, as "
+        f"fine-tuned here, differ on new examples like those{sample} of these test sets, in the direction of Δ.",
+        "May not be concluded: that its way of training is better (that takes several pretraining runs: see Recipes), "
+        "that the same holds in other languages or tasks, or, where p is larger, that there is no difference (see "
+        "detectable).",
+    )
+
+
+def signatures(board: Board) -> list[tuple[str, str]]:
+    """Returns a signature for every kind of number on a leaderboard, by what it is of."""
+    found, family = board.comparisons, board.family
+    boot, perm = seed_of("bootstrap", board.setting), seed_of("swap", board.setting)
+    bootstrapped = {"test": "boot:groups,percentile", "resamples": found.resamples, "seed": boot}
+    out = [("scores and Δ", Signature(definition="mean over languages, tasks", **bootstrapped).text)]  # type: ignore[arg-type]
+    if any(not math.isnan(row.delta) for row in found.rows):
+        out.append(("RI", Signature(definition="RI=mean of cells' (score-ref)/ref", **bootstrapped).text))  # type: ignore[arg-type]
+        out.append(
+            ("p", Signature(test="perm:groups,two-sided", definition="delta of means", resamples=found.swaps, seed=perm,
+                            family=family.label, correction=found.correction).text)
+        )  # fmt: skip
+    return out
+
+
+def _family(family: Family) -> str:
+    """Returns in words which tests a family holds."""
+    depth = {"overall": "overall", "tasks": "overall and each task", "languages": "overall, each task, each language"}
+    models = "every model but the baseline" if family.models == "all" else f"the models {', '.join(family.models)}"
+    return (
+        f"{models} x ({depth[family.scope]}) stored in this setting, whatever a view shows (family {family.label}: "
+        f"{family.question.strip()}). Resamples are seeded from a hash of setting, task and language, so another model "
+        "or task changes no draw"
+    )
+
+
+def _declared(board: Board) -> list[str]:
+    """Returns what a reader must know of a declared family: what it names and is not there, and that it came late."""
+    family = board.family
+    tests = [(row.model, row.task, row.language) for row in board.comparisons.rows]
+    gone = absent(family, tests)
+    notes = [f"The family names what has no scores here: {', '.join(gone)}."] if gone else []
+    if family.name != "default":
+        late = late_note(family, [r.provenance.started for r in board.ok if r.provenance is not None])
+        notes += [late] if late else []
+    return notes
 
 
 def _how_compared(found: Comparisons, baseline: str | None) -> list[str]:
@@ -76,9 +138,10 @@ def how_tested(found: Comparisons, family: str) -> list[str]:
     return [
         f"p: that of the difference Δ; {found.rows[0].test}, {found.swaps:,} permutations, (c + 1) / (n + 1) "
         "(Phipson & Smyth 2010); a group changes sides as a whole, in all seeds and parallel languages at once.",
-        f"p adjusted: Holm (1979) over a family of {found.family} test{'s' if found.family > 1 else ''}: {family}.",
+        f"p adjusted: {CORRECTED[found.correction]}, over a family of {found.family} "
+        f"test{'s' if found.family > 1 else ''}: {family}.",
         "Every p is a checkpoint claim: these trained models, on new examples. None says that one way of training is "
-        "better than another; that needs several pretraining runs a side, and is withheld.",
+        "better than another; that needs several pretraining runs a side.",
     ]
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from unibench import footnotes
-from unibench.compare import Comparison, Comparisons
+from unibench.comparisons import Comparison, Comparisons
 from unibench.tables import PARTIAL, Column, Entry, Table, Value, entry, legend, score_entry
 
 VARIANTS, BASELINES = "UniBERT variants", "baselines"

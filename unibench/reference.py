@@ -14,7 +14,8 @@ from pathlib import Path
 from unibench import staleness
 from unibench.cards import TaskCard
 from unibench.cells import cells
-from unibench.compare import Comparison, compare
+from unibench.compare import compare
+from unibench.comparisons import Comparison
 from unibench.errors import UserError
 from unibench.pairing import NAN
 from unibench.published import Published, published, sources

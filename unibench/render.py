@@ -28,6 +28,7 @@ __all__ = ["FORMATS", "UNITS", "UNKNOWN", "cell", "figure_text", "render", "show
 UNITS: dict[Kind, str] = {
     "text": "",
     "count": "",
+    "rank": "",
     "score": "points (x 100)",
     "difference": "points (x 100)",
     "relative": "percent",

@@ -6,123 +6,205 @@ settings don't compare; inside a setting everything must come from the same card
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from unibench import details, tables
-from unibench.cells import cells
-from unibench.compare import Comparison, compare
-from unibench.errors import UnknownName, UserError
-from unibench.footnotes import footer
+from unibench import cell_tables, details, efficiency, evidence_tables, readability, tables, transfer
+from unibench.board import BASELINE_ORDER as BASELINE_ORDER
+from unibench.board import Board, boards
+from unibench.board import choose_baseline as choose_baseline
+from unibench.comparisons import Comparison as Comparison
+from unibench.errors import UnknownName
+from unibench.footnotes import conclusions, footer
 from unibench.gaps import gaps_table
-from unibench.pairing import SCRATCH
-from unibench.settings import by_setting, of_record, refuse_mixtures
+from unibench.settings import of_record
 from unibench.store import RunRecord
-from unibench.tables import Column, Entry, Table
+from unibench.tables import Column as Column
+from unibench.tables import Entry as Entry
+from unibench.tables import Table
 
-__all__ = ["Column", "Comparison", "Entry", "Table", "choose_baseline", "leaderboard"]
+STANDARD = ("leaderboard", "tasks", "missing")  # what a report shows unless it is asked for more
 
-# named baselines from the best known to the least, the untrained encoder last: any trained one says more
-BASELINE_ORDER = ("mbert", "distilmbert", "xlm-r-base", "mminilm-l12", SCRATCH)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a view shows of a board; empty: everything. No number depends on it.
+
+    `speeds` and `probes` are what was measured beside the scores: examples a second, and what vectors tell of languages.
+    """
+
+    tasks: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    significance: bool = True
+    speeds: Mapping[str, Any] = field(default_factory=dict)
+    probes: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def narrowed(self) -> bool:
+        return bool(self.tasks or self.languages or self.models)
+
+    def tasks_of(self, board: Board) -> list[str]:
+        return [task for task in board.tasks if not self.tasks or task in self.tasks]
+
+    def models_of(self, board: Board) -> set[str]:
+        return set(self.models or board.models) | ({board.baseline} if board.baseline else set())
+
+    def languages_of(self) -> set[str] | None:
+        return set(self.languages) or None
 
 
 def leaderboard(
     records: Iterable[RunRecord],
     *,
-    baseline: str | None = None,
     tasks: Sequence[str] = (),
     languages: Sequence[str] = (),
     models: Sequence[str] = (),
     significance: bool = True,
-    resamples: int = 10_000,
+    views: Sequence[str] = STANDARD,
+    speeds: Mapping[str, Any] | None = None,
+    probes: Sequence[Mapping[str, Any]] = (),
+    **asked: Any,
 ) -> list[Table]:
-    """Returns, for each setting, a leaderboard, a table per task and the list of what is missing with its reasons.
+    """Returns, for each setting, the tables of these VIEWS, in their order.
 
-    `records` hold their units. `baseline` None chooses one in each setting. `tasks`, `languages` and `models` only
-    narrow the view: every mean and every adjusted p is that of all records (empty: show all). `significance`
-    False leaves out every p. `resamples` is at least the number of bootstrap samples and permutations. Raises UserError
-    when there are no records, UnknownName for a filter or baseline that no record has, StaleRecord for records that may
-    not share a table.
+    `tasks`, `languages` and `models` only narrow the view: every mean and every adjusted p is that of all records
+    (empty: show all). `significance` False leaves out every p. What else is `asked` goes to `board.boards`, and raises
+    as it does; UnknownName for a filter that no record has, or a view that does not exist.
     """
     everything = list(records)
-    if not everything:
-        raise UserError("no records to report; run `unibench run` first, or point --results at a folder that has some")
-    for kind, wanted, known in (
-        ("task", tasks, {r.job.task for r in everything}),
-        ("language", languages, {r.language for r in everything}),
-        ("model", [*models, *([baseline] if baseline else [])], {r.job.model for r in everything}),
-    ):
-        for asked in wanted:
-            if asked not in known:
-                raise UnknownName(kind, asked, known, "the results")
-    out: list[Table] = []
-    for setting, group in by_setting(everything).items():
-        ok = [record for record in group if record.status == "ok"]
-        refuse_mixtures(ok)
-        # one asked for may be missing from this setting: the footer says so, another isn't put in its place
-        name, why = (baseline, "as asked") if baseline else choose_baseline(group)
-        found = compare(cells(ok), baseline=name, signature=setting, resamples=resamples)
-        shown = [t for t in sorted({r.job.task for r in ok}) if not tasks or t in tasks]
-        seen = set(models or {r.job.model for r in group}) | ({name} if name else set())
-        if shown:
-            table = tables.leaderboard_table(found, f"Leaderboard: {setting}", shown, seen)
-            narrowed = bool(tasks or languages or models)
-            notes = footer(found, ok, name, why, narrowed=narrowed, significance=significance)
-            out.append(tables.with_notes(table, notes))
-        for task in shown:
-            mine = [r for r in ok if r.job.task == task]
-            split = "/".join(sorted({r.split for r in mine if r.split}))
-            trained = any(record.job.protocol != "none" for record in mine)
-            rest = f": {setting if trained else _untrained(mine[0], setting)}" + (f", {split} split" if split else "")
-            oracle = details.oracle(mine)
-            table = tables.task_table(found, task + rest, task, seen, set(languages) or None, oracle)
-            out.append(tables.with_notes(table, details.notes([r for r in mine if r.job.model in seen])))
-            parts = details.parts_table(mine, f"{task} {{by}}{rest}", seen)
-            out += [parts] if parts else []
-        gone = [r for r in group if r.status != "ok" and (not tasks or r.job.task in tasks)]
-        gone = [r for r in gone if r.job.model in seen and (not languages or r.language in languages)]
-        missing = gaps_table(gone, f"Missing: {setting}", {r.job.task for r in group})
-        if missing:
-            note = () if ok else ("Nothing in this setting succeeded, so there is nothing to compare.",)
-            out.append(tables.with_notes(missing, note))
-    return out if significance else [tables.without_p(table) for table in out]
+    shown = Shown(
+        tasks=tuple(tasks), languages=tuple(languages), models=tuple(models), significance=significance,
+        speeds=speeds or {}, probes=probes,
+    )  # fmt: skip
+    check(everything, shown, views)
+    return [table for board in boards(everything, **asked) for table in of_board(board, shown, views)]
+
+
+def check(records: Sequence[RunRecord], shown: Shown, views: Sequence[str]) -> None:
+    """Raises UnknownName for a filter that no record has, or a view that does not exist."""
+    if records:
+        for kind, wanted, known in (
+            ("task", shown.tasks, {r.job.task for r in records}),
+            ("language", shown.languages, {r.language for r in records}),
+            ("model", shown.models, {r.job.model for r in records}),
+        ):
+            for asked in wanted:
+                if asked not in known:
+                    raise UnknownName(kind, asked, known, "the results")
+    for view in views:
+        if view not in VIEWS:
+            raise UnknownName("view", view, VIEWS, "unibench report")
+
+
+def of_board(board: Board, shown: Shown, views: Sequence[str] = STANDARD) -> list[Table]:
+    """Returns the tables of these views of one setting."""
+    out = [table for view in VIEWS if view in views for table in VIEWS[view](board, shown)]
+    return out if shown.significance else [tables.without_p(table) for table in out]
+
+
+def _leaderboard(board: Board, shown: Shown) -> list[Table]:
+    tasks = shown.tasks_of(board)
+    if not tasks:
+        return []
+    standings = board.evidence.standings
+    table = tables.leaderboard_table(
+        board.comparisons, f"Leaderboard: {board.setting}", tasks, shown.models_of(board),
+        standings if shown.significance else {},
+    )  # fmt: skip
+    notes = footer(board, narrowed=shown.narrowed, significance=shown.significance)
+    return [tables.with_notes(table, [*notes, *(conclusions(board) if shown.significance else ())])]
+
+
+def _tasks(board: Board, shown: Shown) -> list[Table]:
+    out = []
+    for task in shown.tasks_of(board):
+        mine, rest = _of_task(board, task)
+        models = shown.models_of(board)
+        oracle = details.oracle(mine)
+        table = tables.task_table(board.comparisons, task + rest, task, models, shown.languages_of(), oracle)
+        out.append(tables.with_notes(table, details.notes([r for r in mine if r.job.model in models])))
+        parts = details.parts_table(mine, f"{task} {{by}}{rest}", models)
+        out += [parts] if parts else []
+    return out
+
+
+def _languages(board: Board, shown: Shown) -> list[Table]:
+    return [
+        cell_tables.language_table(
+            board.comparisons, f"{task} by language{_of_task(board, task)[1]}", task, shown.models_of(board),
+            shown.languages_of(), board.family.alpha,
+        )
+        for task in shown.tasks_of(board)
+    ]  # fmt: skip
+
+
+def _tests(board: Board, shown: Shown) -> list[Table]:
+    found = []
+    for task in (None, *shown.tasks_of(board)):
+        mine, rest = _of_task(board, task) if task else ((), f": {board.setting}")
+        found.append(
+            cell_tables.tests_table(
+                board.comparisons, f"Tests of {task or 'the overall means'}{rest}", task, shown.models_of(board),
+                shown.languages_of(), board.family, setting=board.setting, parallel=any(r.parallel for r in mine),
+            )
+        )  # fmt: skip
+    return [table for table in found if table is not None]
+
+
+def _evidence(board: Board, shown: Shown) -> list[Table]:
+    return evidence_tables.tables(board.evidence, board.setting) if shown.significance else []
+
+
+def _efficiency(board: Board, shown: Shown) -> list[Table]:
+    table = efficiency.table(board.ok, board.comparisons, shown.speeds, f"Efficiency: {board.setting}")
+    return [table] if table else []
+
+
+def _transfer(board: Board, shown: Shown) -> list[Table]:
+    table = transfer.table(board.ok, board.comparisons, f"Transfer gaps: {board.setting}")
+    return [table] if table else []
+
+
+def _probe(board: Board, shown: Shown) -> list[Table]:
+    return readability.tables(board.ok, board.comparisons, shown.probes, f"Readability and transfer: {board.setting}")
+
+
+def _missing(board: Board, shown: Shown) -> list[Table]:
+    models = shown.models_of(board)
+    gone = [r for r in board.records if r.status != "ok" and (not shown.tasks or r.job.task in shown.tasks)]
+    gone = [r for r in gone if r.job.model in models and (not shown.languages or r.language in shown.languages)]
+    missing = gaps_table(gone, f"Missing: {board.setting}", {r.job.task for r in board.records})
+    if missing is None:
+        return []
+    note = () if board.ok else ("Nothing in this setting succeeded, so there is nothing to compare.",)
+    return [tables.with_notes(missing, note)]
+
+
+VIEWS: Mapping[str, Callable[[Board, Shown], list[Table]]] = {
+    "leaderboard": _leaderboard,
+    "languages": _languages,
+    "tasks": _tasks,
+    "tests": _tests,
+    "evidence": _evidence,
+    "efficiency": _efficiency,
+    "transfer": _transfer,
+    "probe": _probe,
+    "missing": _missing,
+}
+
+
+def _of_task(board: Board, task: str) -> tuple[list[RunRecord], str]:
+    """Returns a task's records, and its setting and split as the rest of a title."""
+    mine = [r for r in board.ok if r.job.task == task]
+    split = "/".join(sorted({r.split for r in mine if r.split}))
+    trained = any(record.job.protocol != "none" for record in mine)
+    rest = f": {board.setting if trained else _untrained(mine[0], board.setting)}"
+    return mine, rest + (f", {split} split" if split else "")
 
 
 def _untrained(record: RunRecord, setting: str) -> str:
     """Returns a task's own setting, since it trains nothing, and on whose leaderboard it stands."""
     own = of_record(record).title
     return own if own == setting else f"{own} (beside {setting})"
-
-
-def choose_baseline(records: Iterable[RunRecord], wanted: str | None = None) -> tuple[str | None, str]:
-    """Returns the model that the others are compared with, and why it.
-
-    `wanted` if given; else a model trained here with masked language modelling alone, beside one of the same size that
-    was trained with more; else the first of BASELINE_ORDER that has scores; else (None, reason).
-    Raises UnknownName when no record is of the model wanted.
-    """
-    records = list(records)
-    names = {record.job.model for record in records}
-    if wanted is not None:
-        if wanted not in names:
-            raise UnknownName("model", wanted, names, "the results")
-        return wanted, "as asked"
-    count: dict[str, int] = {}
-    made: dict[str, tuple[str, str]] = {}
-    for record in records:
-        if record.status == "ok":
-            count[record.job.model] = count.get(record.job.model, 0) + 1
-            extra = record.provenance.extra if record.provenance is not None else {}
-            if extra.get("size") and extra.get("objectives", "none") != "none":  # "none" is an untrained encoder
-                made[record.job.model] = (str(extra["size"]), str(extra["objectives"]))
-    siblings = {
-        model: next(s for s, objectives in sorted(made.values()) if s == size and objectives != "mlm")
-        for model, (size, what) in made.items()
-        if what == "mlm" and any(s == size and objectives != "mlm" for s, objectives in made.values())
-    }
-    if siblings:
-        model = min(siblings, key=lambda m: (-count[m], m))
-        return model, f"same size ({siblings[model]}) as a model trained here, masked language modelling alone"
-    for model in BASELINE_ORDER:
-        if model in count:
-            return model, "the first available of " + ", ".join(BASELINE_ORDER)
-    return None, "none of " + ", ".join(BASELINE_ORDER) + " has scores; name one with --baseline"

@@ -111,6 +111,7 @@ class RunRecord:
     scored, beside what choosing by the training languages' did: {"learning_rate", "dev_score", "scores", "source"};
     {} where there was nothing to choose or no such dev set. `predictions` is {"file", "sha256"} of what was predicted
     for each example, where that was kept. `parallel` says that group ids mean the same in every language.
+    `units_sha256` is that of the stored units, by which records read without them are told apart.
     """
 
     job: Job
@@ -129,6 +130,7 @@ class RunRecord:
     example_ids_sha256: str = ""
     oracle: Mapping[str, Any] = field(default_factory=dict)
     predictions: Mapping[str, str] = field(default_factory=dict)
+    units_sha256: str = ""
     provenance: Provenance | None = None
 
 
@@ -218,7 +220,7 @@ def read(path: Path, *, units: bool = True) -> RunRecord:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if raw.pop("schema") != SCHEMA:
             raise DataError(f"{path} was written by another version of unibench; run again into a fresh --results")
-        units_sha256 = raw.pop("units_sha256")
+        units_sha256 = raw["units_sha256"]
         job = dict(raw.pop("job"))
         recipe = job.pop("recipe")
         if recipe is not None:
@@ -238,17 +240,37 @@ def read(path: Path, *, units: bool = True) -> RunRecord:
             "provenance": Provenance(**made) if made is not None else None,
         }
         if units and units_sha256:
-            stored = _beside(path, units_sha256, "npz")
-            data = stored.read_bytes()
-            if hashlib.sha256(data).hexdigest() != units_sha256:
-                raise DataError(f"{stored} does not match its record {path.name}; delete both and run again")
-            arrays = np.load(io.BytesIO(data), allow_pickle=False)
+            arrays = _arrays(path, units_sha256)
             record["units"] = arrays["units"]
             record["example_ids"] = tuple(arrays["example_ids"].tolist())
             record["groups"] = tuple(arrays["groups"].tolist())
         return RunRecord(**record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a readable record ({error}); delete it and run again") from error
+
+
+def with_units(results: Path, record: RunRecord) -> RunRecord:
+    """Returns a record that was read without its units with them and its groups, which is what statistics need.
+
+    Raises DataError as `read` does.
+    """
+    if record.units is not None or not record.units_sha256:
+        return record
+    path = record_path(results, record.job, record.language)
+    try:
+        arrays = _arrays(path, record.units_sha256)
+        return replace(record, units=arrays["units"], groups=tuple(arrays["groups"].tolist()))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is not a readable record ({error}); delete it and run again") from error
+
+
+def _arrays(path: Path, units_sha256: str) -> Any:
+    """Returns the arrays beside a record, opened when they are asked for; DataError where they are not the record's."""
+    stored = _beside(path, units_sha256, "npz")
+    data = stored.read_bytes()
+    if hashlib.sha256(data).hexdigest() != units_sha256:
+        raise DataError(f"{stored} does not match its record {path.name}; delete both and run again")
+    return np.load(io.BytesIO(data), allow_pickle=False)
 
 
 def load(results: Path, *, units: bool = True) -> Iterator[RunRecord]:

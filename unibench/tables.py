@@ -7,18 +7,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unibench.compare import Comparison, Comparisons
+from unibench.comparisons import Comparison, Comparisons
 from unibench.pairing import NAN
+from unibench.stats.ranks import Standing
 
-Kind = Literal["text", "count", "score", "difference", "relative", "ratio", "p"]
+Kind = Literal["text", "count", "score", "difference", "relative", "ratio", "p", "rank"]
 
-PARTIAL, AT_CHANCE, SEEDS_DIFFER, UNDEFINED = "†", "≈", "*", "‡"
+PARTIAL, AT_CHANCE, SEEDS_DIFFER, UNDEFINED, CLOSED = "†", "≈", "*", "‡", "⊘"
 LEGEND = {
     PARTIAL: "† a mean over fewer cells than the baseline has, so not comparable with the others: see cells.",
     AT_CHANCE: "≈ not above its floor: the score's 95 % interval (for a mean: of at least one language) reaches it. "
     "Floor: the majority class for label tasks, else what the untrained encoder scratch scores, or 0 without it.",
     SEEDS_DIFFER: "* the models' seeds differ here; each is compared on the seeds it shares with the baseline.",
     UNDEFINED: "‡ undefined: no examples, or a correlation with constant predictions.",
+    CLOSED: "⊘ gate closed: the test above it (overall, or its task's) was not rejected, so this one can't be.",
 }
 
 
@@ -40,6 +42,11 @@ class Entry:
     marks: tuple[str, ...] = ()
 
 
+RANKED = (
+    "rank: by mean score, with the ranks it may have, for all models at once; models that share a letter under ties are "
+    "not told apart. Every pair is tested by a paired bootstrap over example groups, corrected by Holm over all pairs "
+    "(Mogstad et al. 2024; letters after Piepho 2004)."
+)
 Value = str | int | float | Entry | None
 Oracle = Mapping[tuple[str, str], Mapping[int, float]]  # (language, model) -> seed -> score
 
@@ -59,21 +66,33 @@ class Table:
                 raise ValueError(f"{self.title!r} has {len(self.columns)} columns, a row has {len(row)}: {row!r}")
 
 
-def leaderboard_table(found: Comparisons, title: str, tasks: Sequence[str], models: Collection[str]) -> Table:
+Standings = Mapping[str | None, Sequence[Standing]]  # of the overall mean (None) and of each task
+
+
+def leaderboard_table(
+    found: Comparisons,
+    title: str,
+    tasks: Sequence[str],
+    models: Collection[str],
+    standings: Standings | None = None,
+) -> Table:
     """Returns one row a model: overall against the baseline, then its mean score in each of `tasks`.
 
-    Whole rows first, by relative improvement, then by difference; models that lack cells of the baseline after them.
+    `standings` add its rank overall, with the ranks that it may have, and the letters of those it isn't told apart
+    from. Whole rows first, by relative improvement, then by difference; models that lack cells of the baseline after them.
     """
     overall = {row.model: row for row in found.rows if row.task is None and row.model in models}
     means = {(row.task, row.model): row for row in found.rows if row.task is not None and row.language is None}
     chance = {(row.task, row.model) for row in found.rows if row.language is not None and not row.above_floor}
     metric = {task: row.metric for (task, _), row in means.items() if task is not None}
+    ranked = {standing.model: standing for standing in (standings or {}).get(None, ())}
     columns = (
         Column(name="model"),
         Column(name="RI %", kind="relative"),
         Column(name="Δ", kind="difference"),
         Column(name="ratio of means", kind="ratio"),
         Column(name="p adjusted", kind="p"),
+        *([Column(name="rank", kind="rank"), Column(name="ties")] if ranked else []),
         Column(name="cells"),
         *(Column(name=f"{task} {metric.get(task, '')}".strip(), kind="score") for task in tasks),
     )
@@ -91,15 +110,24 @@ def leaderboard_table(found: Comparisons, title: str, tasks: Sequence[str], mode
         scores = tuple(score_entry(mean, (task, model) in chance) if (mean := means.get((task, model))) else None
                        for task in tasks)  # fmt: skip
         cells = f"{row.cells}/{row.cells_wanted}" if row else ""
+        place = _place(ranked.get(model)) if ranked else ()
         if row is None or not row.baseline or model == row.baseline:
-            rows.append((model, "baseline" if row and row.baseline else None, None, None, None, cells, *scores))
+            rows.append((model, "baseline" if row and row.baseline else None, None, None, None, *place, cells, *scores))
             continue
         marks = (PARTIAL,) if row.cells < row.cells_wanted else ()
         rows.append((
             model, entry(row.relative_improvement, row.ri_low, row.ri_high, marks),
-            entry(row.delta, row.ci_low, row.ci_high, marks), row.ratio, row.p_adjusted, cells, *scores,
+            entry(row.delta, row.ci_low, row.ci_high, marks), row.ratio, p_entry(row), *place, cells, *scores,
         ))  # fmt: skip
-    return Table(title=title, columns=columns, rows=tuple(rows), footnotes=legend(rows))
+    withheld = [f"{s.model} is not ranked: {s.reason}." for s in ranked.values() if s.reason and s.model in everyone]
+    notes = [RANKED, *withheld] if ranked else []
+    return Table(title=title, columns=columns, rows=tuple(rows), footnotes=(*legend(rows), *notes))
+
+
+def _place(standing: Standing | None) -> tuple[Value, ...]:
+    if standing is None or standing.reason:
+        return (None, None)
+    return (Entry(value=standing.rank, low=standing.low, high=standing.high), standing.letters)
 
 
 def task_table(
@@ -143,7 +171,7 @@ def task_table(
             row.floor if cell else None, ("yes" if row.above_floor else "no") if cell else None,
             entry(row.delta, row.ci_low, row.ci_high) if compared else None,
             entry(row.relative_improvement, row.ri_low, row.ri_high) if compared else None,
-            row.p if compared else None, row.p_adjusted if compared else None, row.n,
+            row.p if compared else None, p_entry(row) if compared else None, row.n,
             " ".join(map(str, row.seeds)) + (SEEDS_DIFFER if len(seeds[row.language]) > 1 else ""),
         ))  # fmt: skip
     return Table(title=title, columns=columns, rows=tuple(rows), footnotes=legend(rows))
@@ -191,6 +219,13 @@ def score_entry(row: Comparison, at_chance: bool) -> Entry:
     if row.language is None and row.cells < row.cells_wanted:
         marks = (*marks, PARTIAL)
     return Entry(value=row.score, low=row.score_low, high=row.score_high, marks=marks)
+
+
+def p_entry(row: Comparison) -> Entry | None:
+    """Returns an adjusted p, marked where a gate above it is closed; None for a test outside the family."""
+    if math.isnan(row.p_adjusted):
+        return None if not math.isnan(row.p) else Entry(value=NAN)
+    return Entry(value=row.p_adjusted, marks=(CLOSED,) if row.closed else ())
 
 
 def _oracle(oracle: Oracle, row: Comparison, found: Comparisons) -> float | None:

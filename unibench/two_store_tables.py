@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from unibench import footnotes, tables
-from unibench.compare import Comparison, Comparisons
+from unibench.comparisons import Comparison, Comparisons
 from unibench.settings import recipe_words
 from unibench.store import RunRecord
 from unibench.tables import Column, Entry, Table, Value, entry, legend

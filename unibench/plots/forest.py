@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unibench.compare import Comparison, Comparisons
+from unibench.comparisons import Comparison, Comparisons
 from unibench.errors import UnknownName
 from unibench.plots import words
 from unibench.plots.grid import Measure

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from unibench.compare import Comparison, Comparisons
+from unibench.comparisons import Comparison, Comparisons
 
 Measure = Literal["relative_improvement", "delta"]
 Groups = Mapping[str, Sequence[str]]  # name of a script or family -> its languages, in order

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from unibench.compare import Comparisons
+from unibench.comparisons import Comparisons
 from unibench.errors import UnknownName
 from unibench.plots import words
 from unibench.plots.grid import (

@@ -133,7 +133,7 @@ def _effect(rows: _Rows, random_languages: bool) -> Effect:
         return withhold(f"{cells or 'no'} cell shared with the baseline; it takes two tasks or two languages")
     languages = len(set(rows.language_N))
     if random_languages and languages < LANGUAGES_NEEDED:
-        return withhold(f"{languages} languages; to speak of languages in general takes {LANGUAGES_NEEDED}")
+        return withhold(f"{languages} of the {LANGUAGES_NEEDED} languages it takes to speak of languages in general")
     spread = float(np.std(rows.difference_N))
     if spread < 1e-12:
         return withhold("every difference is the same: nothing says how far chance goes")

@@ -1,0 +1,107 @@
+"""A board -> its figures: which there are, what they are called, and what is to be seen in each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unibench import efficiency, plots, readability, transfer
+from unibench.board import Board
+from unibench.page import languages
+from unibench.plots import Mode
+from unibench.report import Shown
+
+MOST = 4  # models that have a heat map and a forest plot of their own; the others are in the tables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A matplotlib figure, what a file of it is called, and the words beside it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Any
+
+
+def figures(board: Board, shown: Shown, *, theme: Mode = "light") -> Iterator[Drawn]:
+    """Yields the figures that this board has something for, in the order in which a reader looks."""
+    found, alpha = board.comparisons, board.family.alpha
+    overall = [
+        row for row in found.rows if row.task is None and row.model != row.baseline and not math.isnan(row.delta)
+    ]
+    wanted = shown.models_of(board)
+    best = sorted((row for row in overall if row.model in wanted), key=lambda row: (-row.delta, row.model))[:MOST]
+    against = f"against {board.baseline}"
+    if best:
+        yield Drawn(
+            name="forest", title=f"Every model {against}", figure=plots.forest(found, measure="delta", alpha=alpha, theme=theme),
+            caption="Mean difference over languages, then tasks, in points, with its 95 % interval. Filled: adjusted p at "
+            f"most {alpha:g}.",
+        )  # fmt: skip
+    for row in best:
+        # where the baseline is near its floor everywhere, there is no relative improvement to show
+        measure: plots.Measure = "relative_improvement" if row.ri_cells else "delta"
+        of = "Relative improvement" if row.ri_cells else "Difference"
+        yield Drawn(
+            name=f"heat-{row.model}", title=f"{row.model} {against}, by task and language",
+            figure=plots.heat_map(found, model=row.model, groups=_scripts(board), measure=measure, alpha=alpha, theme=theme),
+            caption=f"{of} in each task and language. A dot marks an adjusted p of at most {alpha:g}; hatching says why a "
+            "cell has no value.",
+        )  # fmt: skip
+        yield Drawn(
+            name=f"forest-{row.model}", title=f"{row.model} {against}, cell by cell",
+            figure=plots.forest(found, model=row.model, measure="delta", alpha=alpha, theme=theme),
+            caption="Differences in points with 95 % intervals, n and adjusted p.",
+        )  # fmt: skip
+    friedman = board.evidence.friedman
+    if friedman is not None and not friedman.reason:
+        yield Drawn(
+            name="critical-difference", title="Critical difference",
+            figure=plots.critical_difference(friedman, theme=theme),
+            caption="Mean ranks over cells (Friedman, Nemenyi; Demšar 2006). Models under one bar are not told apart. "
+            "Descriptive, for cells that share a fine-tuning move together.",
+        )  # fmt: skip
+    points = efficiency.points(board.ok, found, shown.speeds)
+    if points:
+        yield Drawn(
+            name="pareto", title="Score against size and speed", figure=plots.pareto(points, theme=theme),
+            caption="On the line: no other model is both better and smaller (faster).",
+        )  # fmt: skip
+    gaps = transfer.gaps(board.ok, found)
+    if gaps:
+        yield Drawn(
+            name="transfer", title="Transfer gaps", figure=plots.transfer_gap(gaps, theme=theme),
+            caption="The language trained on against the rest, and zero-shot against choosing by the target's own dev set.",
+        )  # fmt: skip
+    readings, chance = readability.readings(board.ok, found, shown.probes)
+    if readings:
+        yield Drawn(
+            name="readability", title="Is a readable language in the way of transfer?",
+            figure=plots.readability(readings, chance=chance, theme=theme),
+            caption="How well a fresh probe reads the language, against the mean zero-shot score.",
+        )  # fmt: skip
+
+
+def save(
+    board: Board, shown: Shown, folder: Path, stem: str, *, formats: tuple[str, ...] = ("svg", "png")
+) -> list[Path]:
+    """Writes every figure as FOLDER/STEM-NAME.FORMAT and returns the paths; raises UserError for another format."""
+    paths = []
+    for drawn in figures(board, shown):
+        for ending in formats:
+            path = folder / f"{stem}-{drawn.name}.{ending}"
+            plots.save(drawn.figure, path, title=drawn.title, description=drawn.caption)
+            paths.append(path)
+    return paths
+
+
+def _scripts(board: Board) -> dict[str, list[str]]:
+    """Returns the board's languages by the script they are written in."""
+    out: dict[str, list[str]] = {}
+    for language in sorted({record.language for record in board.ok}):
+        out.setdefault(languages.script_name(languages.scripts(language)[0]), []).append(language)
+    return dict(sorted(out.items(), key=lambda item: (-len(item[1]), item[0])))
