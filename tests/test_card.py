@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from huggingface_hub import EvalResult, ModelCard
+from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unibert.card import card, hub_languages, measured, with_scores
+from unibert.card import card, hub_languages, measured
 from unibert.config import Adversary, Distill, ModelConfig, TrainConfig, to_plain
 from unibert.languages import LANGUAGES
 
@@ -52,16 +52,6 @@ MANIFEST: dict[str, Any] = {
     },
     "adversary": None,
     "teacher": None,
-}
-SCORE = {
-    "task_type": "text-classification",
-    "task_name": "Natural language inference",
-    "dataset_type": "facebook/xnli",
-    "dataset_name": 'XNLI: "zero-shot" #1 | sw',
-    "dataset_config": "sw",
-    "dataset_split": "test",
-    "metric_type": "accuracy",
-    "metric_value": 0.5125,
 }
 
 
@@ -105,7 +95,7 @@ def test_it_says_what_the_manifest_says() -> None:
         f"`{'d' * 64}`", "![Training curves](curves.png)", "peak rate 0.002", "power\nof 0.3", "512 pieces at most",
     ):  # fmt: skip
         assert part in text, part
-    for part in ("adversary", "Distillation", "Teacher", "ISO 639-1", SCORE["dataset_type"], "None", "nan"):
+    for part in ("adversary", "Distillation", "Teacher", "ISO 639-1", "facebook/xnli", "None", "nan"):
         assert part not in text, part
     opening = text.split("\n# ", 1)[1].split("\n## ", 1)[0]
     assert len(opening.splitlines()) < 20, "the opening is what is shown after training"
@@ -201,54 +191,6 @@ def test_what_is_not_a_number_is_left_out() -> None:
     manifest = changed(heldout={"mlm": {"mean": float("nan")}, "unigram": 6.5, "language_unigram": 6.0})
     assert [row["metric_type"] for row in measured(manifest)] == ["accuracy", "neighbours", "effective_rank"]
     assert ".nan" not in card(manifest)
-
-
-# Scores
-
-
-def test_scores_join_the_index_and_a_table() -> None:
-    text = card(MANIFEST)
-    other = {**SCORE, "dataset_config": "de", "metric_value": 0.6}
-    scored = with_scores(text, [SCORE, other])
-    before, after = ModelCard(text), ModelCard(scored)
-    new = [r for r in after.data.eval_results if r not in before.data.eval_results]  # type: ignore[attr-defined]
-    assert new == [EvalResult(**SCORE), EvalResult(**other)]
-    assert all(r in after.data.eval_results for r in before.data.eval_results)  # type: ignore[attr-defined]
-    kept = [{k: v for k, v in c.data.to_dict().items() if k != "model-index"} for c in (before, after)]
-    assert kept[0] == kept[1]
-    assert after.text.startswith(before.text.rstrip("\n"))
-    rows = after.text.split("\n## Benchmark scores\n")[1].split("\n")
-    assert rows[3] == '| XNLI: "zero-shot" #1 \\| sw | sw | test | accuracy | 0.5125 |'
-    assert rows[4].endswith("| de | test | accuracy | 0.6 |")
-    assert len(rows) == 6, "the training's own measurements are not benchmark scores"
-
-
-def test_scores_given_again_replace_themselves() -> None:
-    once = with_scores(card(MANIFEST), [SCORE])
-    assert with_scores(once, [SCORE]) == once
-    better = with_scores(once, [{**SCORE, "metric_value": 0.75}])
-    assert [r.metric_value for r in ModelCard(better).data.eval_results if r.dataset_config] == [0.75]  # type: ignore[attr-defined]
-    assert better.count("## Benchmark scores") == 1
-    added = with_scores(better, [{**SCORE, "metric_type": "macro_f1"}])
-    assert added.count("| sw | test |") == 2
-
-
-@pytest.mark.parametrize(
-    ("result", "message"),
-    [
-        ({**SCORE, "metric_value": float("nan")}, "no finite metric_value"),
-        ({k: v for k, v in SCORE.items() if k != "metric_value"}, "no evaluation result"),
-        ({**SCORE, "language": "sw"}, "no evaluation result"),
-    ],
-)
-def test_what_is_no_result_is_refused(result: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        with_scores(card(MANIFEST), [result])
-
-
-def test_a_card_of_somebody_elses_is_refused() -> None:
-    with pytest.raises(ValueError, match="no model-index"):
-        with_scores("---\nlanguage: en\n---\n# Theirs\n", [SCORE])
 
 
 # Its code

@@ -19,14 +19,20 @@ FILES = {
     for path in sorted((REPO / package).rglob("*.py"))
 }
 WITHOUT_TORCH = (
-    "cards", "catalogue", "cells", "chance", "check", "cli", "conll", "corpora", "costs", "data", "delimited", "demo",
-    "details", "display", "doctor", "download", "engines", "errors", "examples", "families", "fetch", "files", "gaps",
-    "holdings", "jobs", "keylines", "labels", "layout", "lines", "listings", "look", "metrics", "mirror",
-    "model_listing", "models", "objects", "options", "parallel", "picking", "places", "plugins", "predictions",
-    "probe_plot", "probe_tables", "probes", "protocol_tables", "protocols", "provisions", "published", "readers",
-    "reduces", "reference", "render", "report", "reports", "runs", "sample.check", "sample.tasks", "sample.text",
-    "sources", "speed", "staleness", "stats", "store", "stored", "supplies", "sweep", "sweep_display", "task_listing",
-    "testsets", "weights",
+    "board", "cards", "catalogue", "cell_tables", "cells", "chance", "check", "cli", "compare", "comparisons", "conll",
+    "corpora", "costs", "data", "declared", "delimited", "demo", "details", "display", "doctor", "download", "draws",
+    "efficiency", "engines", "errors", "evidence", "evidence_tables", "examples", "families", "fetch", "files",
+    "footnotes", "gaps", "holdings", "jobs", "judging", "keylines", "labels", "latex", "layout", "lines", "listings",
+    "look", "metrics", "mirror", "model_listing", "models", "nulls", "numerals", "objects", "options", "page",
+    "page.document", "page.drawings", "page.grid", "page.languages", "page.sections", "pairing", "parallel", "picking",
+    "places", "plots", "plugins", "predictions", "probe_plot", "probe_tables", "probes", "protocol_tables",
+    "protocols", "provisions", "published", "readability", "readers", "reduces", "reference", "remembered", "render",
+    "report", "report_figures", "report_page", "reports", "resampling", "runs", "sample.check", "sample.tasks",
+    "sample.text", "score_cards", "scores_card", "settings", "signatures", "sources", "speed", "staleness", "stats",
+    "stats.equivalence", "stats.exact", "stats.friedman", "stats.gates", "stats.groups", "stats.languages",
+    "stats.letters", "stats.mixed", "stats.power", "stats.ranks", "stats.recipes", "stats.samples", "stats.signed",
+    "store", "stored", "supplies", "sweep", "sweep_display", "task_listing", "testsets", "tex", "transfer",
+    "two_store_tables", "two_stores", "weights",
 )  # fmt: skip
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "accelerate"}
 
@@ -115,7 +121,13 @@ def test_importing_this_loads_nothing_heavy(module: str) -> None:
     assert not {name.split(".")[0] for name in reached(f"unibench.{module}")} & HEAVY
 
 
-@pytest.mark.parametrize("module", ["stats", "metrics", "cards", "store", "report", "reference", "protocols", "render"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "stats", "metrics", "cards", "store", "report", "reference", "protocols", "render", "board", "page", "plots",
+        "report_page", "report_figures", "two_stores", "scores_card",
+    ],
+)  # fmt: skip
 def test_a_report_needs_no_torch_in_any_function_it_may_call(module: str) -> None:
     seen: set[str] = set()
     waiting = [f"unibench.{module}"]
@@ -126,6 +138,11 @@ def test_a_report_needs_no_torch_in_any_function_it_may_call(module: str) -> Non
         assert not {n.split(".")[0] for n in found} & HEAVY, f"{name} imports {found & HEAVY}"
         waiting += sorted(ours(found) - seen)
     assert not any(name.startswith("unibert") for name in seen)
+
+
+def test_nobody_imports_the_metrics_for_evaluate() -> None:
+    for module in FILES:
+        assert "unibench.evaluate_modules" not in imports_of(module, inside=True), module
 
 
 def test_nobody_imports_the_command_line() -> None:

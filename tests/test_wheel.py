@@ -44,7 +44,7 @@ def test_the_wheel_holds_the_packages_and_the_cards_and_nothing_else(wheel: Path
     names = set(zipfile.ZipFile(wheel).namelist())
     cards = {path.name for path in (REPO / "tasks").glob("*.toml")}
     assert {name.removeprefix("unibench/tasks/") for name in names if name.startswith("unibench/tasks/")} == cards
-    assert "unibench/sample/geography.toml" in names
+    assert {"unibench/sample/geography.toml", "unibench/page/page.css", "unibench/page/page.js"} <= names
     languages = {path.name for path in (REPO / "unibench" / "sample" / "languages").glob("*.toml")}
     assert {f"unibench/sample/languages/{name}" for name in languages} <= names
     assert {"unibench/py.typed", "unibert/py.typed", "unibench/cli.py", "unibert/train.py"} <= names

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from unibench import corpora, look, probes, provisions, reports, runs
+from unibench import corpora, look, probes, provisions, reports, runs, score_cards
 from unibench.options import Results, banner, console, names
 
 app = typer.Typer(
@@ -112,6 +112,7 @@ app.add_typer(provisions.data_app, name="data")
 app.command(epilog="Example: unibench models --results results")(look.models)
 app.command(epilog=runs.EXAMPLES)(runs.run)
 app.command(epilog=reports.EXAMPLES)(reports.report)
+app.command(epilog=score_cards.EXAMPLES)(score_cards.card)
 app.command(epilog="Example: unibench probe unibert-xxsmall --data mirror/ --plot probe.png")(probes.probe)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from unibench import stats
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from unibench.board import Board
 
 CORRECTED = {
-    "gatekeeping": "gatekeeping overall -> task -> language (Goeman & Finos 2012; without tasks it is Holm 1979), which "
-    "controls the chance of any false finding",
+    "gatekeeping": "gatekeeping overall -> task -> language (Goeman & Finos 2012; without tasks it is Holm 1979), "
+    "which controls the chance of any false finding",
     "holm": "Holm (1979), which controls the chance of any false finding",
     "bh": "Benjamini & Hochberg (1995), which controls the expected share of false findings",
 }

@@ -31,7 +31,7 @@ STANDARD = ("leaderboard", "tasks", "missing")  # what a report shows unless it 
 class Shown:
     """What a view shows of a board; empty: everything. No number depends on it.
 
-    `speeds` and `probes` are what was measured beside the scores: examples a second, and what vectors tell of languages.
+    `speeds` and `probes` were measured beside the scores: examples a second, and what vectors tell of languages.
     """
 
     tasks: tuple[str, ...] = ()

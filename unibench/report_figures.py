@@ -38,9 +38,10 @@ def figures(board: Board, shown: Shown, *, theme: Mode = "light") -> Iterator[Dr
     against = f"against {board.baseline}"
     if best:
         yield Drawn(
-            name="forest", title=f"Every model {against}", figure=plots.forest(found, measure="delta", alpha=alpha, theme=theme),
-            caption="Mean difference over languages, then tasks, in points, with its 95 % interval. Filled: adjusted p at "
-            f"most {alpha:g}.",
+            name="forest", title=f"Every model {against}",
+            figure=plots.forest(found, measure="delta", alpha=alpha, theme=theme),
+            caption="Mean difference over languages, then tasks, in points, with its 95 % interval. Filled: adjusted p "
+            f"at most {alpha:g}.",
         )  # fmt: skip
     for row in best:
         # where the baseline is near its floor everywhere, there is no relative improvement to show
@@ -48,9 +49,11 @@ def figures(board: Board, shown: Shown, *, theme: Mode = "light") -> Iterator[Dr
         of = "Relative improvement" if row.ri_cells else "Difference"
         yield Drawn(
             name=f"heat-{row.model}", title=f"{row.model} {against}, by task and language",
-            figure=plots.heat_map(found, model=row.model, groups=_scripts(board), measure=measure, alpha=alpha, theme=theme),
-            caption=f"{of} in each task and language. A dot marks an adjusted p of at most {alpha:g}; hatching says why a "
-            "cell has no value.",
+            figure=plots.heat_map(
+                found, model=row.model, groups=_scripts(board), measure=measure, alpha=alpha, theme=theme
+            ),
+            caption=f"{of} in each task and language. A dot marks an adjusted p of at most {alpha:g}; hatching says "
+            "why a cell has no value.",
         )  # fmt: skip
         yield Drawn(
             name=f"forest-{row.model}", title=f"{row.model} {against}, cell by cell",
@@ -75,7 +78,7 @@ def figures(board: Board, shown: Shown, *, theme: Mode = "light") -> Iterator[Dr
     if gaps:
         yield Drawn(
             name="transfer", title="Transfer gaps", figure=plots.transfer_gap(gaps, theme=theme),
-            caption="The language trained on against the rest, and zero-shot against choosing by the target's own dev set.",
+            caption="The language trained on against the rest; zero-shot against choosing by the target's own dev set.",
         )  # fmt: skip
     readings, chance = readability.readings(board.ok, found, shown.probes)
     if readings:

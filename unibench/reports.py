@@ -35,8 +35,8 @@ def report(
     view: Annotated[
         str,
         typer.Option(
-            help="leaderboard, languages, tasks, tests, evidence, efficiency, transfer, probe, missing, joined by commas, "
-            "or all; by default leaderboard, tasks and missing, and all of them as html."
+            help="leaderboard, languages, tasks, tests, evidence, efficiency, transfer, probe, missing, joined by "
+            "commas, or all; by default leaderboard, tasks and missing, and all of them as html."
         ),
     ] = "",
     reference: Annotated[
@@ -48,8 +48,8 @@ def report(
     against: Annotated[
         str | None,
         typer.Option(
-            help="Compare protocols with this one, model by model: zero-shot, monolingual, … [+adversarial]; or this set "
-            "of results with another folder's."
+            help="Compare protocols with this one, model by model: zero-shot, monolingual, … [+adversarial]; or this "
+            "set of results with another folder's."
         ),
     ] = None,
     protocol: Annotated[
@@ -106,8 +106,8 @@ def report(
         _against(results, against, protocol, chosen, significance, format, out)
     else:
         _leaderboard(
-            results, baseline, family, names(view) if view else (), chosen, names(languages), names(model), significance,
-            format, out, figures,
+            results, baseline, family, names(view) if view else (), chosen, names(languages), names(model),
+            significance, format, out, figures,
         )  # fmt: skip
 
 

@@ -43,9 +43,9 @@ class Entry:
 
 
 RANKED = (
-    "rank: by mean score, with the ranks it may have, for all models at once; models that share a letter under ties are "
-    "not told apart. Every pair is tested by a paired bootstrap over example groups, corrected by Holm over all pairs "
-    "(Mogstad et al. 2024; letters after Piepho 2004)."
+    "rank: by mean score, with the ranks it may have, for all models at once; models that share a letter under ties "
+    "are not told apart. Every pair is tested by a paired bootstrap over example groups, corrected by Holm over all "
+    "pairs (Mogstad et al. 2024; letters after Piepho 2004)."
 )
 Value = str | int | float | Entry | None
 Oracle = Mapping[tuple[str, str], Mapping[int, float]]  # (language, model) -> seed -> score
@@ -79,7 +79,7 @@ def leaderboard_table(
     """Returns one row a model: overall against the baseline, then its mean score in each of `tasks`.
 
     `standings` add its rank overall, with the ranks that it may have, and the letters of those it isn't told apart
-    from. Whole rows first, by relative improvement, then by difference; models that lack cells of the baseline after them.
+    from. Whole rows first, by relative improvement, then by difference; models that lack cells of the baseline last.
     """
     overall = {row.model: row for row in found.rows if row.task is None and row.model in models}
     means = {(row.task, row.model): row for row in found.rows if row.task is not None and row.language is None}

@@ -16,7 +16,6 @@ from typing import Any
 from unibert.config import TrainConfig, from_plain
 from unibert.languages import LANGUAGES
 
-SCORES = "## Benchmark scores"
 HELDOUT = "held-out"
 # The Hub takes ISO 639-1 and 639-3 codes that are in use and refuses a card with another; sh was withdrawn in 2000.
 WITHDRAWN = {"sh": "hbs"}
@@ -41,36 +40,6 @@ def card(manifest: Mapping[str, Any]) -> str:
         eval_results=_eval_results(measured(manifest)),
     )
     return f"---\n{data.to_yaml()}\n---\n{_body(manifest)}"
-
-
-def with_scores(text: str, results: Sequence[Mapping[str, Any]]) -> str:
-    """Returns a card with benchmark scores added, to its `model-index` and as a table at its end.
-
-    A result has the fields of `huggingface_hub.EvalResult`: task_type, dataset_type, dataset_name, metric_type, a
-    finite metric_value, and any of the others, as dataset_config (the language) and dataset_split. One that differs
-    from an earlier one in its value alone replaces it. Raises ValueError for a result without these, or for a card
-    that `card` did not write.
-    """
-    from huggingface_hub import ModelCard
-
-    found: Any = ModelCard(text)
-    known = list(found.data.eval_results or [])
-    if not known:
-        raise ValueError("the card has no model-index; expected one that `unibench train` wrote")
-    for result in _eval_results(results):
-        at = next((at for at, old in enumerate(known) if old.is_equal_except_value(result)), len(known))
-        known[at : at + 1] = [result]
-    found.data.eval_results = known
-    body = found.text.split(f"\n{SCORES}\n")[0].rstrip("\n")
-    table = _table(
-        ("dataset", "config", "split", "metric", "value"),
-        [
-            (r.dataset_name, r.dataset_config or "", r.dataset_split or "", r.metric_name or r.metric_type, _short(r))
-            for r in known
-            if r.dataset_split != HELDOUT
-        ],
-    )
-    return f"---\n{found.data.to_yaml()}\n---\n{body}\n\n{SCORES}\n\n{table}\n"
 
 
 def hub_languages(codes: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -277,10 +246,6 @@ def _identity(manifest: Mapping[str, Any]) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_words(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _short(result: Any) -> str:
-    return f"{result.metric_value:.4g}"
 
 
 def _count(languages: Sequence[str]) -> str:
