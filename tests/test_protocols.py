@@ -305,7 +305,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert f"\n{ADVERSARIAL},mbert" in plain
     assert "p adjusted" not in plain
     assert unibench(*arguments, "--significance", "--protocol", "multilingual+adversarial") == 0
-    assert "Holm (1979) over a family of 4 tests" in capsys.readouterr().out
+    assert "over a family of 4 tests" in " ".join(capsys.readouterr().out.split())
     assert unibench(*arguments[:-3], "multilingual") == 2
     said = capsys.readouterr().err
     assert "no scores under 'multilingual' (stored: monolingual, multilingual+adversarial)" in said

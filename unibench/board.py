@@ -19,7 +19,6 @@ from unibench.store import RunRecord
 
 # named baselines from the best known to the least, the untrained encoder last: any trained one says more
 BASELINE_ORDER = ("mbert", "distilmbert", "xlm-r-base", "mminilm-l12", SCRATCH)
-EVIDENCE_ALPHA = 0.05
 
 Load = Callable[[RunRecord], RunRecord]
 
@@ -115,6 +114,7 @@ def _judged(
         comparisons=made.comparisons,
         evidence=evidence.evidence(
             made.study, made.draws, rows, evidence.facts(records), alpha=family.alpha, signature=setting,
+            correction=family.correction, trained_in=evidence.trained_in(records),
         ),
     )  # fmt: skip
     if cache is not None and key is not None:

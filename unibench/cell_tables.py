@@ -100,7 +100,7 @@ def tests_table(
         rows.append((
             row.language or f"mean of {row.cells}", row.model, entry(row.delta, row.ci_low, row.ci_high), bca, row.p,
             *([None if math.isnan(row.exact_p) else row.exact_p] if exact else []), p_entry(row), row.detectable,
-            *([row.verdict, row.equivalence_p] if margin is not None else []), row.n, signed.text,
+            *((row.verdict, row.equivalence_p) if margin is not None else ()), row.n, signed.text,
         ))  # fmt: skip
     return Table(title=title, columns=columns, rows=tuple(rows), footnotes=(*_notes(rows, margin), *legend(rows)))
 

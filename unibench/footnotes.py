@@ -63,17 +63,16 @@ def footer(board: Board, *, narrowed: bool, significance: bool = True) -> list[s
 
 
 def conclusions(board: Board) -> tuple[str, ...]:
-    """Returns two sentences: what these numbers allow to conclude, and what they do not; () where nothing is compared.
-    """
+    """Returns two sentences: what these numbers allow to conclude, and what not; () where nothing is compared."""
     tested = [row for row in board.comparisons.rows if not math.isnan(row.p_adjusted)]
     if not tested:
         return ()
     sample = " of generated sentences" if any(record.job.origin == "sample" for record in board.ok) else ""
     alpha = board.family.alpha
     return (
-        f"May be concluded: where an adjusted p is at most {alpha:g}, this trained model and {board.baseline}, as "
+        f"Where an adjusted p is at most {alpha:g}, this trained model and {board.baseline}, as "
         f"fine-tuned here, differ on new examples like those{sample} of these test sets, in the direction of Δ.",
-        "May not be concluded: that its way of training is better (that takes several pretraining runs: see Recipes), "
+        "That its way of training is better (that takes several pretraining runs: see Recipes), "
         "that the same holds in other languages or tasks, or, where p is larger, that there is no difference (see "
         "detectable).",
     )

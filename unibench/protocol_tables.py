@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from unibench import footnotes
 from unibench.comparisons import Comparison, Comparisons
+from unibench.facts import BASELINES, VARIANTS
 from unibench.tables import PARTIAL, Column, Entry, Table, Value, entry, legend, score_entry
 
-VARIANTS, BASELINES = "UniBERT variants", "baselines"
 Found = Mapping[tuple[str, str], Comparisons]  # (the other side, as tables call it, encoder) -> its comparisons
 
 

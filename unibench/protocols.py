@@ -16,10 +16,10 @@ from unibench.cards import PROTOCOLS
 from unibench.cells import cells, columns
 from unibench.compare import compare_all
 from unibench.errors import UnknownName, UserError
+from unibench.facts import facts, kinds
 from unibench.footnotes import by_task, machines, shared_seeds
 from unibench.gaps import gaps_table
 from unibench.pairing import SCRATCH, Cell, CellKey
-from unibench.protocol_tables import BASELINES, VARIANTS
 from unibench.settings import Setting, parted, refuse_mixtures
 from unibench.store import RunRecord
 from unibench.tables import Table
@@ -131,12 +131,13 @@ def _tables(
     labels = _labels((reference, *others))
     meant = [f"{labels[words]}: {words}." for words in (reference.words, *shown) if labels[words] != words]
     named = {(labels[words], model): comparisons for (words, model), comparisons in part.items()}
+    kind = kinds(facts(everyone))
     out = [
         tables.with_notes(
-            protocol_tables.overview(named, labels[reference.words], surrounding, tasks, groups(everyone)),
+            protocol_tables.overview(named, labels[reference.words], surrounding, tasks, kind),
             [
                 *meant,
-                *protocol_tables.notes(named, labels[reference.words], groups(everyone), significance=significance),
+                *protocol_tables.notes(named, labels[reference.words], kind, significance=significance),
                 *_notes(
                     {labels[words]: pairing for words, pairing in shown.items()},
                     [shared_seeds(part.values()), *machines(everyone)],
@@ -211,18 +212,6 @@ def pair(side: Side, reference: Side) -> Pairing:
     paired = {model: of for model, of in found.items() if any(_meet(cell) for cell in of)}
     stored = {model for model, _ in (*ours, *theirs)}
     return Pairing(cells=paired, left_out=left_out, unpaired=tuple(sorted(stored - paired.keys())))
-
-
-def groups(records: Iterable[RunRecord]) -> dict[str, str]:
-    """Returns which group each encoder is of: VARIANTS, BASELINES; the untrained one is of none, and left out."""
-    out = {}
-    for record in records:
-        extra = record.provenance.extra if record.provenance is not None else {}
-        objectives = str(extra.get("objectives", ""))
-        if objectives != "none":  # an untrained encoder
-            variant = "adversary" in objectives or "distill" in objectives
-            out[record.job.model] = VARIANTS if variant else BASELINES
-    return {model: group for model, group in sorted(out.items()) if model != SCRATCH}
 
 
 def _cells(records: Iterable[RunRecord]) -> dict[tuple[str, CellKey], list[RunRecord]]:

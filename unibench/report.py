@@ -114,7 +114,9 @@ def _leaderboard(board: Board, shown: Shown) -> list[Table]:
         standings if shown.significance else {},
     )  # fmt: skip
     notes = footer(board, narrowed=shown.narrowed, significance=shown.significance)
-    return [tables.with_notes(table, [*notes, *(conclusions(board) if shown.significance else ())])]
+    said = zip(("May be concluded", "May not be concluded"), conclusions(board), strict=False)
+    concluded = [f"{what}: {sentence}" for what, sentence in said] if shown.significance else []
+    return [tables.with_notes(table, [*notes, *concluded])]
 
 
 def _tasks(board: Board, shown: Shown) -> list[Table]:

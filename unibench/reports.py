@@ -127,8 +127,8 @@ def _leaderboard(
     """Reads records without their units, which only comparisons that nobody made before need."""
     from unibench import declared, report, store
     from unibench.board import boards
-    from unibench.efficiency import read_speeds
     from unibench.readability import read_probes
+    from unibench.timings import read_speeds
 
     chosen = declared.DEFAULT if family is None else declared.pick(family, results / "families")
     wanted = (
