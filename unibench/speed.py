@@ -25,8 +25,8 @@ from unibench import atomic, models
 from unibench.errors import one_line
 from unibench.models import Encoder
 from unibench.sample import pairs
+from unibench.timings import FILE, identity, read
 
-FILE = "speeds.json"
 VERSION = 1  # of the way of measuring
 LANGUAGES = ("ar", "de", "en", "hi", "ru", "sw", "th", "zh")
 PAIRS = 64
@@ -98,7 +98,8 @@ def speeds(
         if encoder.folder is None:
             continue
         key = _key(encoder, on)
-        known = next((row for row in read(path) if all(row.get(name) == value for name, value in key.items())), None)
+        alike = [row for row in read(path) if all(row.get(name) == value for name, value in key.items())]
+        known = alike[0] if alike else None
         if known is None:
             notify(f"measuring {encoder.name}")
             try:
@@ -106,7 +107,8 @@ def speeds(
             except Exception as error:  # one that cannot be read or does not fit must not stop the others
                 reasons[encoder.name] = one_line(error)
                 continue
-            _add(path, known)
+        if encoder.name not in [row.get("name") for row in alike]:  # a report has the name alone to find it by
+            _add(path, {**known, "name": encoder.name})
         found[encoder.name] = float(known["pairs_per_s"])
     return found, reasons
 
@@ -145,15 +147,6 @@ def measure(encoder: Encoder, on: Machine) -> float:
     return len(chosen_N) / median(seconds(chosen_N) for _ in range(PASSES))
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Returns what was measured, a row each; nothing for a file that is not there or not readable."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-
 def _add(path: Path, row: Mapping[str, Any]) -> None:
     rows = [*read(path), {**row, "pairs_per_s": float(f"{row['pairs_per_s']:.4g}")}]
     atomic.write(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
@@ -170,12 +163,7 @@ def _identity(encoder: Encoder) -> str:
     assert encoder.folder is not None
     if encoder.kind == "scratch":
         return models.sha256(encoder)
-    digest = hashlib.sha256()
-    names = ("config.json", "tokenizer.json", "vocab.txt")
-    for path in [*(encoder.folder / name for name in names), *sorted(encoder.folder.glob("*.model"))]:
-        if path.is_file():
-            digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    return identity(encoder.folder)
 
 
 def _processor() -> str:

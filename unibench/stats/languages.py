@@ -52,7 +52,7 @@ def claim(deltas: Mapping[str, float], draws_LR: Array | None = None, level: flo
         raise ValueError(f"draws of {len(joint)} languages for differences in {n}; give one row of draws a language")
     low, high, withheld = NAN, NAN, ""
     if n < FEWEST:
-        withheld = f"{n} languages: an interval over languages needs at least {FEWEST}"
+        withheld = f"{n} language{'' if n == 1 else 's'}: an interval over languages needs at least {FEWEST}"
     elif undefined:
         withheld = f"no difference in {', '.join(undefined)}"
     elif np.isnan(joint).any():
