@@ -76,7 +76,26 @@ XNLI = {
     ("de", "alpha"): 0.52, ("de", "beta"): 0.095, ("zh", "alpha"): 0.51, ("zh", "beta"): NAN, ("ar", "alpha"): 0.4,
     ("ar", "beta"): 0.6,
 }  # fmt: skip
+CODES = ("af", "ar", "bg", "de", "el", "en", "es", "fi", "fr", "hi", "sw", "vi", "zh", "ja", "ru", "th")
 STS = {("en-ar", "alpha"): 0.3, ("en-en", "alpha"): 0.7, ("en-en", "gamma"): 0.65}
+
+
+def settled(*settings: str) -> list[Section]:
+    """A leaderboard and the tests of two tasks in each setting, as the report names them."""
+    out = []
+    columns = (Column(name="language"), Column(name="model"), Column(name="Δ", kind="difference"),
+               Column(name="rank", kind="rank"), Column(name="n", kind="count"), Column(name="signature"))  # fmt: skip
+    for kind, names in (("Leaderboard", [""]), ("Tests", ["xnli", "sts17"])):
+        for setting in settings:
+            for name in names:
+                title = f"Tests of {name}: {setting}, test split" if name else f"Leaderboard: {setting}"
+                if name == "sts17":
+                    title = f"Tests of sts17: nothing trained, 9 examples (beside {setting}), test split"
+                rows = tuple((code, "beta", entry(0.01 * n, 0.02 * n), n, 1000 * n, f"perm|seed:{n}|v:1")
+                             for n, code in enumerate(CODES, 1))  # fmt: skip
+                made = Table(title=title, columns=columns, rows=rows[: 2 if kind == "Leaderboard" else None])
+                out.append(section(made, kind=kind, setting=setting, tasks=TASKS, models=MODELS))
+    return out
 
 
 def sections() -> list[Section]:
@@ -86,6 +105,19 @@ def sections() -> list[Section]:
 
 def sample_page() -> str:
     return page(sections(), [Figure(title="Bars", svg=SVG, caption="What is seen.")], "Toy report", FACTS)
+
+
+SETTINGS = ("zero-shot from en, 9 examples", "monolingual, 9 examples")
+
+
+def settled_page() -> str:
+    """Two settings, parts that are folded, and figures of single models."""
+    figures = [
+        Figure(title=title, subject=subject, svg=SVG, setting=setting)
+        for setting in SETTINGS
+        for subject, title in (("", "Every model"), ("beta against alpha", "beta against alpha, cell by cell"))
+    ]
+    return page(settled(*SETTINGS), figures, "Toy report", replace(FACTS, found=("beta is better.",)))
 
 
 def hostile_page() -> str:

@@ -147,6 +147,25 @@ def test_marks_are_explained_in_view_and_the_rest_is_folded_with_its_count() -> 
     assert re.findall("<summary>([^<]*)", made) == ["1 note", "2 warnings"]
 
 
+def test_a_mark_is_read_aloud_as_what_it_means_and_every_mark_is_explained_in_view() -> None:
+    values = ("m", Entry(value=0.1, marks=("≈", "▼")), Entry(value=NAN), 12345)
+    kinds = ("text", "score", "difference", "count")
+    columns = tuple(Column(name=f"c{place}", kind=kind) for place, kind in enumerate(kinds))  # type: ignore[arg-type]
+    source = page([Section(table=Table(title="t", columns=columns, rows=(values,)), kind="k")], [], "t", FACTS)
+    marks = [a["title"] for tag, a in Tree(source).elements if tag == "abbr" and a.get("role") == "img"]
+    assert marks == ["not above its floor", "worse than the baseline", "not known"]
+    assert ">12,345<" in source
+    assert "<details" not in notes(["▲ better, ▼ worse than the baseline: adjusted p at most alpha."])
+
+
+def test_what_is_looked_for_first_comes_first() -> None:
+    kinds = ("text", "p", "rank", "score", "difference", "count")
+    columns = tuple(Column(name=kind, kind=kind) for kind in kinds)  # type: ignore[arg-type]
+    source = page([Section(table=Table(title="t", columns=columns, rows=()), kind="k")], [], "t", FACTS)
+    first = re.findall(r'<th[^>]*data-first="(\w)', source)
+    assert "".join(first) == "aaaddd"
+
+
 # ---- sections: what rows and columns are about
 
 
@@ -164,6 +183,8 @@ def test_facets_are_read_off_the_report_tables() -> None:
         {"task": ("xnli",), "language": ("de",), "model": ("a, b",)},
     )
     board = section(table("Leaderboard: x", ("model", "xnli accuracy", "cells"), ("b", 0.5, "2/2")), **known)  # type: ignore[arg-type]
+    tests = section(table("Tests of xnli: zero-shot", ("language", "model"), ("de", "a")), kind="Tests", **known)  # type: ignore[arg-type]
+    assert tests.rows == ({"task": ("xnli",), "language": ("de",), "model": ("a",)},)
     assert (board.kind, board.rows, board.heads) == ("Leaderboard", ({"model": ("b",)},), {1: {"task": ("xnli",)}})
     gone = table(
         "Missing: x",

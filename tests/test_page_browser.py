@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from page_reader import CONTRASTS, Reader
-from page_samples import FACTS, HOSTILE, hostile_page, of_task, sample_page, sections
+from page_samples import FACTS, HOSTILE, hostile_page, of_task, sample_page, sections, settled_page
 
 from unibench.page import page, section
 
@@ -155,7 +155,7 @@ def test_nothing_matches_says_so(reader: Reader, tmp_path: Path) -> None:
     reader.choose("task", "sts17")
     assert reader.shown() == []
     assert reader.one("#nothing").is_displayed()
-    assert not reader.one(".kind h2").is_displayed()
+    assert not reader.one(".part h2").is_displayed()
     reader.one("#clear").click()
     assert not reader.one("#nothing").is_displayed()
 
@@ -173,6 +173,51 @@ def test_the_address_holds_the_view(seen: Reader, made: Path) -> None:
     seen.run("document.querySelector('nav a[href=\"#t2\"]').click()")
     assert seen.driver.current_url.endswith("model=gamma&at=t2")
     assert seen.run("return document.activeElement.id") == "t2"
+
+
+@pytest.fixture
+def folded(reader: Reader, tmp_path: Path) -> Reader:
+    (tmp_path / "page.html").write_text(settled_page(), encoding="utf-8")
+    return reader.open(tmp_path / "page.html")
+
+
+def test_a_folded_part_opens_by_keyboard_and_for_whom_a_link_leads_into_it(folded: Reader, tmp_path: Path) -> None:
+    assert not folded.one("#t2").is_displayed()
+    folded.tab_to("e.localName === 'summary' && e.parentElement.id === 'p1'")
+    folded.press("\ue007")
+    assert folded.one("#t2").is_displayed()
+    for fragment in ("#t4", "#sort=t4.3.ascending", "#model=beta&at=t4"):
+        folded.open(tmp_path / "page.html", fragment)
+        assert folded.one("#t4").is_displayed(), fragment
+    folded.open(tmp_path / "page.html")
+    folded.run("document.querySelector('nav a[href=\"#f1\"]').click()")
+    assert folded.one("#f1 svg").is_displayed()
+    assert not folded.one("#t4").is_displayed()
+    assert folded.complaints() == []
+
+
+def test_everything_opens_and_folds_at_once_and_a_folded_part_says_how_much_is_left_in_it(folded: Reader) -> None:
+    assert folded.one("#p1 .count").text == "4 tables, 64 rows"
+    folded.choose("language", "de")
+    folded.choose("task", "xnli")
+    assert folded.one("#p1 .count").text == "2 of 4 tables, 2 of 64 rows"
+    listed = "return [...document.querySelectorAll('#contents [data-of=p1] li')].map((li) => li.hidden)"
+    assert folded.run(listed) == [False, True, False, True]
+    for said, shown in (("Fold all", True), ("Unfold all", False)):
+        folded.one("#unfold").click()
+        assert folded.one("#t2").is_displayed() == shown
+        assert folded.run("return new Promise((r) => setTimeout(() => r(unfold.textContent), 50))") == said
+
+
+def test_no_number_leaves_its_cell(folded: Reader, tmp_path: Path) -> None:
+    outside = """return [...document.querySelectorAll("td.n > b, td.n > .k, td.n > svg")].filter((e) => {
+        const cell = e.parentElement.getBoundingClientRect(), own = e.getBoundingClientRect();
+        return own.width && (own.left < cell.left - 1 || own.right > cell.right + 1); }).length"""
+    for width in (1280, 700, 360):
+        folded.open(tmp_path / "page.html", width=width)
+        folded.one("#unfold").click()
+        assert folded.run(outside) == 0
+        assert folded.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_figures_are_as_wide_as_they_may_be_and_can_be_read_on_a_phone(seen: Reader, made: Path) -> None:

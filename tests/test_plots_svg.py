@@ -15,14 +15,15 @@ import matplotlib
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
-from toy_figures import FIGURES, NASTY, colours_of
+from toy_figures import FIGURES, NAN, NASTY, colours_of, found, row
 
 from unibench import plots
 from unibench.errors import UserError
-from unibench.plots.style import WIDTH
+from unibench.plots.style import TITLE, WIDTH, Mode
 from unibench.plots.words import clean
 
 SVG = "{http://www.w3.org/2000/svg}"
+MODES: tuple[Mode, ...] = ("light", "auto")
 
 
 def boxes(figure: Any) -> Iterator[tuple[str, Any]]:
@@ -81,6 +82,16 @@ def test_an_svg_is_alone_and_the_same_every_time(name: str) -> None:
     light = plots.to_svg(FIGURES[name]("light"), "t", "d")
     assert "var(" not in light
     assert "currentColor" not in light
+
+
+def test_a_page_has_the_heading_and_hatched_cells_cost_few_bytes() -> None:
+    for name, draw in FIGURES.items():
+        titles = {mode: [t.get_text() for t in draw(mode).findobj(Text) if t.get_fontsize() == TITLE] for mode in MODES}
+        assert (bool(titles["light"]), bool(titles["auto"])) == (True, False), name
+    rows = [row(m, "xnli", code, **{} if m == "base" else {"relative_improvement": NAN}) for m in ("base", "m")
+            for code in ("en", "sw")]  # fmt: skip
+    figure = plots.heat_map(found(rows, (("xnli", "en"), ("xnli", "sw"))), model="m", theme="auto")
+    assert len(plots.to_svg(figure, "t", "d")) < 10_000
 
 
 def test_figures_of_one_page_share_no_id_and_names_come_through_whole() -> None:

@@ -69,8 +69,8 @@ def boards(
     """Yields a board for each setting, in the order of their titles.
 
     `load` fetches the units of records that came without, when they are needed: what is found in `cache` needs none.
-    Raises UserError when there are no records, UnknownName for a baseline that no record has, StaleRecord for records
-    that may not share a table.
+    Raises UserError when there are no records, for a family that covers none of them or compares with another baseline,
+    UnknownName for a baseline that no record has, StaleRecord for records that may not share a table.
     """
     everything = list(records)
     if not everything:
@@ -78,11 +78,13 @@ def boards(
     wanted = baseline or family.baseline or None
     if wanted is not None and wanted not in {record.job.model for record in everything}:
         raise UnknownName("model", wanted, {record.job.model for record in everything}, "the results")
+    _refuse_misfits(family, baseline, everything)
+    asked = "as asked" if baseline else f"as family {family.name!r} says"
     for setting, group in by_setting(everything).items():
         ok = [record for record in group if record.status == "ok"]
         refuse_mixtures(ok)
         # one asked for may be missing from this setting: the footer says so, another isn't put in its place
-        name, why = (wanted, "as asked") if wanted else choose_baseline(group)
+        name, why = (wanted, asked) if wanted else choose_baseline(group)
         covered = [record for record in ok if family.covers(record.job.task, record.language)]
         left = sorted({(r.job.task, r.language) for r in ok} - {(r.job.task, r.language) for r in covered})
         judged = _judged(covered, setting, name, family, resamples, load, cache)
@@ -90,6 +92,18 @@ def boards(
             setting=setting, records=tuple(group), ok=tuple(covered), outside=tuple(left), baseline=name, why=why,
             family=family, comparisons=judged.comparisons, evidence=judged.evidence,
         )  # fmt: skip
+
+
+def _refuse_misfits(family: Family, baseline: str | None, records: Sequence[RunRecord]) -> None:
+    """Raises UserError for a family that these records, or the baseline asked for, are none of."""
+    if baseline and family.baseline and baseline != family.baseline:
+        raise UserError(
+            f"family {family.name!r} compares with {family.baseline!r}, not with {baseline!r}; leave out --baseline, "
+            "or declare a family for it"
+        )
+    cells = {(record.job.task, record.language) for record in records if record.status == "ok"}
+    if cells and not any(family.covers(*cell) for cell in cells):
+        raise UserError(f"family {family.name!r} covers none of these results; its tasks and languages are others")
 
 
 def _judged(

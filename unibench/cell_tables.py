@@ -91,7 +91,7 @@ def tests_table(
     )
     rows: list[tuple[Value, ...]] = []
     for row in sorted(tested, key=lambda r: (r.language is not None, r.language or "", r.model)):
-        seed = (setting, task or "", "" if parallel or row.language is None else row.language)
+        seed = (setting, *([task] if task else []), *_cell_seed(row.language, parallel))
         signed = Signature(
             test="perm:groups,two-sided", definition="delta of scores", resamples=row.swaps or None,
             seed=seed_of("swap", *seed), family=family.label, correction=found.correction,
@@ -105,11 +105,18 @@ def tests_table(
     return Table(title=title, columns=columns, rows=tuple(rows), footnotes=(*_notes(rows, margin), *legend(rows)))
 
 
+def _cell_seed(language: str | None, parallel: bool) -> list[str]:
+    """Returns the end of what seeds a test's draws: translations share theirs, and a mean over others has several."""
+    return [""] if parallel else [] if language is None else [language]
+
+
 def _notes(rows: Sequence[Sequence[Value]], margin: float | None) -> list[str]:
     notes = [
         "detectable: the least true difference that this test finds in four cases of five, at the hardest step of the "
         "family (Bloom 1995); where nothing was found, a smaller one may be there.",
         "Δ BCa: the interval corrected for bias and skewness (Efron 1987), for cells; beside it the percentile one.",
+        "signature: the seed is that of the draws; of a mean over cells drawn apart, the hash of what theirs begin "
+        "with: setting, then task.",
     ]
     if margin is not None:
         notes.append(

@@ -110,6 +110,11 @@ def _declared(board: Board) -> list[str]:
     tests = [(row.model, row.task, row.language) for row in board.comparisons.rows]
     gone = absent(family, tests)
     notes = [f"The family names what has no scores here: {', '.join(gone)}."] if gone else []
+    if family.claim == "recipe":
+        notes.append(
+            f"Family {family.name!r} asks about recipes, and every p here is of checkpoints: its answer is under "
+            "Recipes, in --view evidence."
+        )
     if family.name != "default":
         late = late_note(family, [r.provenance.started for r in board.ok if r.provenance is not None])
         notes += [late] if late else []

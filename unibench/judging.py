@@ -31,7 +31,8 @@ def judge(
         }
         for key, of in rows.items()
     }
-    names = {key: _once({name: of[name] for name in members(family, of)}, family) for key, of in tests.items()}
+    stands = {key: _stands({name: of[name] for name in members(family, of)}, family) for key, of in tests.items()}
+    names = {key: {name: of[name] for name in stands[key].values()} for key, of in tests.items()}
     size = gates.family_size(
         family.correction, [(f"{i} {m}", t, c) for i, of in enumerate(names.values()) for m, t, c in of]
     )
@@ -41,39 +42,40 @@ def judge(
         key: nulls.permute(sources[key], of.values(), swaps=swaps, family=max(1, family_tests), alpha=family.alpha)
         for key, of in tests.items()
     }
-    adjusted = _adjusted(found, tests, names, family)
+    adjusted = _adjusted(found, names, family)
     for key, of in found.items():
-        wanted = {test: adjusted[key][test].p_adjusted for test in of if test in adjusted[key]}
+        wanted = {test: adjusted[key][name].p_adjusted for name, test in names[key].items()}
         close = nulls.undecided({test: of[test] for test in wanted}, wanted, family.alpha)
         if close:
             more = nulls.permute(
                 sources[key], close, swaps=nulls.ESCALATION * swaps, family=max(1, family_tests), alpha=family.alpha
             )
             of.update(more)
-    adjusted = _adjusted(found, tests, names, family)
+    adjusted = _adjusted(found, names, family)
+    by_row = {key: {name: adjusted[key][of] for name, of in stands[key].items()} for key in rows}
     return (
-        {key: [_with_p(row, test, found[key], adjusted[key]) for row, test in of] for key, of in rows.items()},
+        {key: [_with_p(row, test, found[key], by_row[key]) for row, test in of] for key, of in rows.items()},
         family_tests,
         swaps,
     )
 
 
-def _once(tests: Mapping[Hypothesis, Test], family: Family) -> dict[Hypothesis, Test]:
-    """Returns the tests without those that a shallower one already makes; in a tree an only child costs nothing."""
+def _stands(tests: Mapping[Hypothesis, Test], family: Family) -> dict[Hypothesis, Hypothesis]:
+    """Returns which test stands for each in the correction: the shallowest one that averages the very same cells.
+
+    In a tree each stands for itself: there an only child costs nothing, and its gate may be closed where it has none.
+    """
     if family.correction == "gatekeeping":
-        return dict(tests)
+        return {name: name for name in tests}
     first: dict[Test, Hypothesis] = {}
     for name in sorted(tests, key=lambda n: (n[2] is not None, n[1] is not None)):
         first.setdefault(tests[name], name)
-    return {name: tests[name] for name in tests if first[tests[name]] == name}
+    return {name: first[test] for name, test in tests.items()}
 
 
 def _adjusted(
-    found: Mapping[Key, Mapping[Test, Tested]],
-    tests: Mapping[Key, Mapping[Hypothesis, Test]],
-    names: Mapping[Key, Mapping[Hypothesis, Test]],
-    family: Family,
-) -> dict[Key, dict[Test, gates.Adjusted]]:
+    found: Mapping[Key, Mapping[Test, Tested]], names: Mapping[Key, Mapping[Hypothesis, Test]], family: Family
+) -> dict[Key, dict[Hypothesis, gates.Adjusted]]:
     """Returns each test of the family adjusted over all of `names`, whichever study it is of."""
     flat = {
         (f"{i} {model}", task, language): found[key][test].p
@@ -81,21 +83,20 @@ def _adjusted(
         for (model, task, language), test in of.items()
     }
     done = gates.CORRECTIONS[family.correction](flat, family.alpha)
-    out: dict[Key, dict[Test, gates.Adjusted]] = {}
-    for i, (key, of) in enumerate(names.items()):
-        mine = out.setdefault(key, {})
-        for (model, task, language), test in of.items():
-            mine.setdefault(test, done[f"{i} {model}", task, language])
-    return out
+    return {
+        key: {(model, task, language): done[f"{i} {model}", task, language] for model, task, language in of}
+        for i, (key, of) in enumerate(names.items())
+    }
 
 
 def _with_p(
-    row: Comparison, test: Test, found: Mapping[Test, Tested], adjusted: Mapping[Test, gates.Adjusted]
+    row: Comparison, test: Test, found: Mapping[Test, Tested], adjusted: Mapping[Hypothesis, gates.Adjusted]
 ) -> Comparison:
     if test not in found:
         return row
     of = found[test]
     row = replace(row, p=of.p, swaps=of.swaps, detectable=of.detectable)
-    if test not in adjusted:
+    name = (row.model, row.task, row.language)
+    if name not in adjusted:
         return row
-    return replace(row, p_adjusted=adjusted[test].p_adjusted, closed=adjusted[test].closed)
+    return replace(row, p_adjusted=adjusted[name].p_adjusted, closed=adjusted[name].closed)

@@ -42,18 +42,21 @@ def permute(
     wanted = {test: _weights(test[1]) for test in tests}
     last = {test: max(weights) for test, weights in wanted.items()}  # cells stand in sorted order
     sums: dict[Test, Array] = {}
+    coins: dict[Test, int] = {}
     out: dict[Test, Tested] = {}
     for key in study.cells:
         here = {test: weights[key] for test, weights in wanted.items() if key in weights}
         models = sorted({model for model, _ in here})
         if not models:
             continue
-        null_PR, groups = _swapped(source, key, models, swaps)
+        null_PR = _swapped(source, key, models, swaps)
+        groups = len(set(study.cells[key].groups))  # those of other languages swap nothing here
         for test, weight in here.items():
             share = weight * null_PR[models.index(test[0])]
             sums[test] = sums[test] + share if test in sums else share
+            coins[test] = max(coins.get(test, 0), groups)  # a mean has as many coins as its largest cell, at least
             if key == last[test]:
-                found = power.detectable(sums[test], groups=groups, family=family, alpha=alpha)
+                found = power.detectable(sums[test], groups=coins[test], family=family, alpha=alpha)
                 p = resampling.p_value(study.delta(*test), sums.pop(test))
                 out[test] = Tested(p=p, swaps=swaps, detectable=found.difference)
     return out
@@ -69,7 +72,7 @@ def undecided(found: Mapping[Test, Tested], adjusted: Mapping[Test, float], alph
     return out
 
 
-def _swapped(source: Source, key: CellKey, models: Sequence[str], swaps: int) -> tuple[Array, int]:
+def _swapped(source: Source, key: CellKey, models: Sequence[str], swaps: int) -> Array:
     study = source.study
     cell, points = study.cells[key], study.points[key]
     pairs = [
@@ -77,11 +80,10 @@ def _swapped(source: Source, key: CellKey, models: Sequence[str], swaps: int) ->
         for model in models
     ]
     place_N, groups = source.place(key)
-    null_PR = resampling.swap(
+    return resampling.swap(
         metrics.lookup(cell.metric), [(a, b) for a, b in pairs], place_N, groups, swaps,
         source.swaps(key, groups, swaps),
     )  # fmt: skip
-    return null_PR, groups
 
 
 def _weights(keys: Sequence[CellKey]) -> dict[CellKey, float]:

@@ -1,7 +1,8 @@
 """Comparisons that were made before, by the hash of everything they depend on: results/cache/comparisons/.
 
 A key holds the records' own hashes, who is compared by which family, and the code that computes; so nothing is ever out
-of date, and what is not found is computed again. The files are plain JSON, read by the types that wrote them.
+of date, and what is not found is computed again. The files are plain JSON with a checksum, read by the types that wrote
+them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,9 +27,11 @@ Made = TypeVar("Made")
 HERE = Path(__file__).parent
 # what decides a number: a change in any of these files makes every comparison anew
 CODE = (
-    "cells", "compare", "comparisons", "declared", "draws", "evidence", "judging", "metrics", "nulls", "pairing",
-    "facts", "recipe_evidence", "reduces", "remembered", "resampling", "shared_cells", "stats/*",
+    "board", "cells", "compare", "comparisons", "declared", "draws", "evidence", "facts", "judging", "metrics", "nulls",
+    "pairing", "recipe_evidence", "reduces", "remembered", "resampling", "stats/*",
 )  # fmt: skip
+SEAL = '", "made": '
+LIBRARIES = ("numpy", "scipy", "statsmodels", "scikit-posthocs", "pandas")
 
 
 def key_of(records: Iterable[RunRecord], **asked: Any) -> str | None:
@@ -44,7 +48,8 @@ def key_of(records: Iterable[RunRecord], **asked: Any) -> str | None:
         job = record.job
         rows.append(
             [job.model, job.task, record.language, job.seed, record.metric, record.parallel, record.units_sha256,
-             list(job.train_languages), about]
+             list(record.unit_names), list(job.train_languages), about,
+             record.provenance.model_sha256 if record.provenance is not None else ""]
         )  # fmt: skip
     plain = json.dumps([code_sha256(), sorted(rows, key=str), asked], sort_keys=True, default=str)
     return hashlib.sha256(plain.encode()).hexdigest()
@@ -53,10 +58,7 @@ def key_of(records: Iterable[RunRecord], **asked: Any) -> str | None:
 @lru_cache
 def code_sha256() -> str:
     """Returns the hash of the modules that decide a number, and of the libraries that they ask."""
-    import numpy
-    import scipy
-
-    digest = hashlib.sha256(f"{numpy.__version__} {scipy.__version__}".encode())
+    digest = hashlib.sha256(" ".join(map(metadata.version, LIBRARIES)).encode())
     for pattern in CODE:
         for path in sorted(HERE.glob(f"{pattern}.py")):
             digest.update(path.read_bytes())
@@ -64,18 +66,25 @@ def code_sha256() -> str:
 
 
 def recall(folder: Path, key: str, kind: type[Made]) -> Made | None:
-    """Returns what was kept under this key; None where nothing is, or nothing that can be read."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return typing.cast(Made, _decoded(kind, json.loads((folder / f"{key[:32]}.json").read_text("utf-8"))))
+    """Returns what was kept under this key; None where nothing is, or not every byte of it."""
+    with suppress(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        text = (folder / f"{key[:32]}.json").read_text("utf-8")
+        if text == _sealed(text.split(SEAL, 1)[1]):
+            return typing.cast(Made, _decoded(kind, json.loads(text)["made"]))
     return None
 
 
 def keep(folder: Path, key: str, made: Any) -> None:
     """Keeps a dataclass under this key; a folder that can't be written to is no reason to stop a report."""
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(_encoded(made))
         with writing(folder / f"{key[:32]}.json") as file:
-            file.write(json.dumps(_encoded(made)).encode())
+            file.write(_sealed(text + "}").encode())
+
+
+def _sealed(end: str) -> str:
+    """Returns the JSON object that ends so, with the checksum of its end: one digit gone wrong is a wrong number."""
+    return f'{{"sha256": "{hashlib.sha256(end.encode()).hexdigest()}{SEAL}{end}'
 
 
 def _encoded(value: Any) -> Any:

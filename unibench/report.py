@@ -7,7 +7,7 @@ settings don't compare; inside a setting everything must come from the same card
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unibench import cell_tables, details, efficiency, evidence_tables, readability, tables, transfer
@@ -101,7 +101,12 @@ def check(records: Sequence[RunRecord], shown: Shown, views: Sequence[str]) -> N
 def of_board(board: Board, shown: Shown, views: Sequence[str] = STANDARD) -> list[Table]:
     """Returns the tables of these views of one setting."""
     out = [table for view in VIEWS if view in views for table in VIEWS[view](board, shown)]
-    return out if shown.significance else [tables.without_p(table) for table in out]
+    return out if shown.significance else [_without_p(table) for table in out]
+
+
+def _without_p(table: Table) -> Table:
+    left = tables.without_p(table)
+    return replace(left, footnotes=tuple(note for note in left.footnotes if note != tables.LEGEND[tables.CLOSED]))
 
 
 def _leaderboard(board: Board, shown: Shown) -> list[Table]:
@@ -136,7 +141,7 @@ def _languages(board: Board, shown: Shown) -> list[Table]:
     return [
         cell_tables.language_table(
             board.comparisons, f"{task} by language{_of_task(board, task)[1]}", task, shown.models_of(board),
-            shown.languages_of(), board.family.alpha,
+            shown.languages_of(), board.family.alpha if shown.significance else 0.0,
         )
         for task in shown.tasks_of(board)
     ]  # fmt: skip
@@ -175,13 +180,25 @@ def _probe(board: Board, shown: Shown) -> list[Table]:
 
 def _missing(board: Board, shown: Shown) -> list[Table]:
     models = shown.models_of(board)
+    outside = [_outside(board)] if board.outside and not board.ok else []
     gone = [r for r in board.records if r.status != "ok" and (not shown.tasks or r.job.task in shown.tasks)]
     gone = [r for r in gone if r.job.model in models and (not shown.languages or r.language in shown.languages)]
     missing = gaps_table(gone, f"Missing: {board.setting}", {r.job.task for r in board.records})
     if missing is None:
-        return []
-    note = () if board.ok else ("Nothing in this setting succeeded, so there is nothing to compare.",)
-    return [tables.with_notes(missing, note)]
+        return outside
+    nothing = not board.ok and not board.outside
+    note = ("Nothing in this setting succeeded, so there is nothing to compare.",) if nothing else ()
+    return [*outside, tables.with_notes(missing, note)]
+
+
+def _outside(board: Board) -> Table:
+    """Returns what a setting holds of which the family covers nothing: else it would vanish without a word."""
+    return Table(
+        title=f"Not covered: {board.setting}",
+        columns=(Column(name="task"), Column(name="language")),
+        rows=board.outside,
+        footnotes=(f"Family {board.family.name!r} covers none of these results, so nothing of this setting is shown.",),
+    )
 
 
 VIEWS: Mapping[str, Callable[[Board, Shown], list[Table]]] = {

@@ -13,6 +13,7 @@ from unibench.board import Board
 from unibench.page import languages
 from unibench.plots import Mode
 from unibench.report import Shown
+from unibench.store import slug
 
 MOST = 4  # models that have a heat map and a forest plot of their own; the others are in the tables
 
@@ -92,11 +93,14 @@ def figures(board: Board, shown: Shown, *, theme: Mode = "light") -> Iterator[Dr
 def save(
     board: Board, shown: Shown, folder: Path, stem: str, *, formats: tuple[str, ...] = ("svg", "png")
 ) -> list[Path]:
-    """Writes every figure as FOLDER/STEM-NAME.FORMAT and returns the paths; raises UserError for another format."""
+    """Writes every figure as FOLDER/STEM-NAME.FORMAT and returns the paths; raises UserError for another format.
+
+    A name is made safe as that of a record is: models are called as their makers like, OWNER/NAME or worse.
+    """
     paths = []
     for drawn in figures(board, shown):
         for ending in formats:
-            path = folder / f"{stem}-{drawn.name}.{ending}"
+            path = folder / f"{slug(f'{stem}-{drawn.name}')}.{ending}"
             plots.save(drawn.figure, path, title=drawn.title, description=drawn.caption)
             paths.append(path)
     return paths

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 from unibench.board import Board
 from unibench.errors import UserError
@@ -25,7 +24,9 @@ HEADINGS = {
     "probe": "Readability",
     "missing": "Missing",
 }
-NOTHING_COMPARED = "Nothing is compared here: there is one model alone, or the baseline has no scores."
+NOTHING_COMPARED = (
+    "Nothing is tested here: there is one model alone, the baseline has no scores, or the family tests nothing of this."
+)
 NOTHING_CLAIMED = "So no number of this page says that one model is better than another."
 
 
@@ -58,7 +59,6 @@ def html(boards: Iterable[Board], shown: Shown, views: Sequence[str], title: str
 
 
 def _facts(boards: Sequence[Board]) -> Facts:
-    said = next((found for board in boards if (found := conclusions(board))), (NOTHING_COMPARED, NOTHING_CLAIMED))
     ok = [record for board in boards for record in board.ok]
     numbers = [
         ("settings", str(len(boards))),
@@ -72,8 +72,19 @@ def _facts(boards: Sequence[Board]) -> Facts:
         for board in boards
         for what, text in signatures(board)
     ]
-    may, may_not = said
+    may, may_not = _said(boards)
     return Facts(may=may, may_not=may_not, numbers=numbers, signatures=signed, provenance=_provenance(ok))
+
+
+def _said(boards: Iterable[Board]) -> tuple[str, str]:
+    """Returns what may and what may not be concluded; setting by setting where these say different things."""
+    found = {board.setting: said for board in boards if (said := conclusions(board))}
+    if not found:
+        return NOTHING_COMPARED, NOTHING_CLAIMED
+    may, may_not = ({setting: said[side] for setting, said in found.items()} for side in (0, 1))
+    alike = len(set(may.values())) == 1
+    words = may.values() if alike else (f"{setting}: {sentence}" for setting, sentence in may.items())
+    return " ".join(dict.fromkeys(words)), " ".join(dict.fromkeys(may_not.values()))
 
 
 def _provenance(records: Iterable[RunRecord]) -> list[tuple[str, str]]:
@@ -81,7 +92,7 @@ def _provenance(records: Iterable[RunRecord]) -> list[tuple[str, str]]:
     made = [record.provenance for record in records if record.provenance is not None]
     commits = sorted({f"{p.commit[:12]}{' with changes' if p.dirty else ''}" for p in made if p.commit})
     packages = sorted({f"{name} {version}" for p in made for name, version in p.packages.items()})
-    days = sorted({datetime.fromisoformat(p.started).date().isoformat() for p in made if p.started})
+    days = sorted({p.started[:10] for p in made if p.started})
     pairs = [
         ("commit", ", ".join(commits)),
         ("packages", ", ".join(packages)),

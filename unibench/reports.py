@@ -73,6 +73,7 @@ def report(
 
     if format != PAGE:
         known_format(format, "unibench report")
+    _refuse_places(out, figures)
     leaderboard = "the leaderboard"
     _only_together(
         {"--reference": reference, "--against": against is not None},
@@ -127,9 +128,12 @@ def _leaderboard(
     """Reads records without their units, which only comparisons that nobody made before need."""
     from unibench import declared, report, store
     from unibench.board import boards
+    from unibench.errors import UserError
     from unibench.readability import read_probes
     from unibench.timings import read_speeds
 
+    if "evidence" in views and not significance:
+        raise UserError("--view evidence is about p and ranks, and shows nothing without --significance; add it")
     chosen = declared.DEFAULT if family is None else declared.pick(family, results / "families")
     wanted = (
         tuple(report.VIEWS) if views == "all" or (not views and format == PAGE) else tuple(views or report.STANDARD)
@@ -158,7 +162,10 @@ def _leaderboard(
             write(out, text)
             console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
     else:
-        deliver([table for board in held for table in report.of_board(board, shown, wanted)], format, out, console)
+        tables = [table for board in held for table in report.of_board(board, shown, wanted)]
+        if not tables and format == "terminal" and out is None:
+            console.print(f"nothing to show: {', '.join(wanted)}", highlight=False, markup=False, soft_wrap=True)
+        deliver(tables, format, out, console)
     if figures is not None:
         from unibench import report_figures
 
@@ -167,7 +174,9 @@ def _leaderboard(
             for number, board in enumerate(held, 1)
             for path in report_figures.save(board, shown, figures, f"{number:02d}" if len(held) > 1 else "report")
         ]
-        console.print(f"drew {len(drawn)} figures into {figures}", highlight=False, markup=False, soft_wrap=True)
+        if out is not None or format == "terminal":  # else it would stand in what another program reads
+            words = f"drew {len(drawn)} files of figures into {figures}"
+            console.print(words, highlight=False, markup=False, soft_wrap=True)
 
 
 def _against(
@@ -195,6 +204,8 @@ def _against(
         tables = two_stores.against(
             store.load(results), store.load(theirs), names=labels, significance=significance
         )  # fmt: skip
+    elif against not in protocols.KNOWN and Path(against).name != against:
+        raise UserError(f"--against {against} is no folder; expected one of results, or a protocol's name")
     else:
         tables = protocols.axis(
             store.load(results), against=against, protocol=protocol, tasks=tasks, significance=significance
@@ -202,6 +213,19 @@ def _against(
         if format == "terminal" and out is None:
             tables = [protocol_tables.for_terminal(table) for table in tables]
     deliver(tables, format, out, console)
+
+
+def _refuse_places(out: Path | None, figures: Path | None) -> None:
+    """Raises UserError for a file that is a folder, and a folder that is a file, before anything is computed."""
+    from unibench.errors import UserError
+
+    if out is not None and out.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file in it")
+    for option, folder in (("--out", out.parent if out is not None else None), ("--figures", figures)):
+        if folder is not None:
+            stands = next((place for place in (folder, *folder.parents) if place.exists()), None)
+            if stands is not None and not stands.is_dir():
+                raise UserError(f"{option}: {stands} is a file, so it can't be a folder; name another place")
 
 
 def _only_together(views: dict[str, bool], options: dict[str, tuple[bool, tuple[str, ...]]]) -> None:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 
-from unibench.page import languages
 from unibench.page.drawings import Figure, Styles, drawing
+from unibench.page.filters import Filters
 from unibench.page.grid import grid, notes, text
-from unibench.page.sections import FACETS, Facet, Facets, Section
+from unibench.page.outline import FIGURES, Group, Item, Part, outline, settings
+from unibench.page.sections import Section
+from unibench.page.signed import said_once
 
-MANY = 12  # options, from which on a filter can be searched
 FILTERS_NOTE = (
     "Filters only hide rows and columns. They change no mean, interval, rank or p: each is that of all stored results. "
     "A click on a heading sorts; the address of the page remembers the view."
@@ -29,12 +29,14 @@ FILTERS_NOTE = (
 class Facts:
     """What a page says beside tables and figures, as plain text.
 
-    `may` and `may_not`: one sentence each on what may and may not be concluded. The rest are pairs of a name and what
-    is said of it: `numbers` under the title, `signatures` and `provenance` at the end.
+    `found`: what was found, a sentence or two each. `may` and `may_not`: one sentence each on what may and may not be
+    concluded. The rest are pairs of a name and what is said of it: `numbers` under the title, `signatures` and
+    `provenance` at the end.
     """
 
     may: str
     may_not: str
+    found: Sequence[str] = ()
     numbers: Sequence[tuple[str, str]] = ()
     signatures: Sequence[tuple[str, str]] = ()
     provenance: Sequence[tuple[str, str]] = ()
@@ -45,16 +47,12 @@ def page(tables: Sequence[Section], figures: Sequence[Figure], title: str, facts
 
     Raises UserError for a figure that holds more than shapes and text.
     """
-    kinds: dict[str, list[Section]] = {}
-    for one in tables:
-        kinds.setdefault(one.kind, []).append(one)
-    filters = _Filters(tables)
+    said = (facts.may, facts.may_not, *(signature for _, signature in facts.signatures))
+    parts = outline([_without_notes(one, said) for one in tables], figures)
+    names, shared = settings(tables, figures)
+    filters = Filters(tables)
     styles = Styles()
-    numbers = itertools.count()
-    parts = [_tables(kind, [(f"t{next(numbers)}", one) for one in of], filters) for kind, of in kinds.items()]
-    if figures:
-        parts.insert(1, _figures([(f"f{number}", figure) for number, figure in enumerate(figures)], styles))
-    body = "".join(part.body for part in parts) or "<p class=empty>There is nothing to show: no results are stored.</p>"
+    body = "".join(_part(part, filters, styles) for part in parts)
     css = _asset("page.css") + styles.css
     script = _asset("page.js")
     policy = (
@@ -75,12 +73,11 @@ def page(tables: Sequence[Section], figures: Sequence[Figure], title: str, facts
         "</head>",
         "<body>",
         '<a class="skip" href="#main">Skip to the results</a>',
-        f"<header><h1><bdi>{text(title)}</bdi></h1>{_pairs(facts.numbers, 'numbers')}",
-        f'<aside aria-label="What may be concluded"><div><h2>What may be concluded</h2><p>{text(facts.may)}</p></div>'
-        f"<div><h2>What may not</h2><p>{text(facts.may_not)}</p></div></aside></header>",
+        f"<header><h1><bdi>{text(title)}</bdi></h1>{_setting(shared, len(names))}{_pairs(facts.numbers, 'numbers')}",
+        f"{_concluded(facts)}</header>",
         _bar(parts, filters),
         '<main id="main" tabindex="-1">',
-        body,
+        body or "<p class=empty>There is nothing to show: no results are stored.</p>",
         '<p class="empty" id="nothing" hidden>No row matches these filters.</p>',
         "</main>",
         "<footer>",
@@ -94,127 +91,147 @@ def page(tables: Sequence[Section], figures: Sequence[Figure], title: str, facts
     ])  # fmt: skip
 
 
-class _Filters:
-    """What can be chosen: each value of each facet has a token, which rows and columns carry (t0 l3 m1 s0)."""
-
-    def __init__(self, sections: Sequence[Section]) -> None:
-        values: dict[Facet, set[str]] = {facet: set() for facet in FACETS}
-        for one in sections:
-            for facets in (*one.rows, *one.heads.values()):
-                for facet, names in _with_scripts(facets).items():
-                    values[facet] |= set(names)
-        self.labels: dict[Facet, dict[str, str]] = {
-            facet: dict(sorted(((name, _label(facet, name)) for name in found), key=lambda pair: (pair[1], pair[0])))
-            for facet, found in values.items()
-        }
-        self._tokens = {
-            (facet, name): f"{facet[0]}{place}"
-            for facet, labels in self.labels.items()
-            for place, name in enumerate(labels)
-        }
-
-    def token(self, facet: Facet, name: str) -> str:
-        return self._tokens[facet, name]
-
-    def tokens(self, facets: Facets) -> str:
-        named = _with_scripts(facets).items()
-        return " ".join(self._tokens[facet, name] for facet, names in named for name in names)
+def _without_notes(one: Section, said: Iterable[str]) -> Section:
+    """Returns a section without the notes ("May be concluded: ...") that repeat what the page says elsewhere."""
+    ends = tuple(f": {sentence}" for sentence in said if sentence)
+    kept = tuple(note for note in one.table.footnotes if not note.endswith(ends))
+    return replace(one, table=replace(one.table, footnotes=kept))
 
 
-def _with_scripts(facets: Facets) -> Facets:
-    found = dict.fromkeys(script for code in facets.get("language", ()) for script in languages.scripts(code))
-    return {**({"script": tuple(found)} if found else {}), **facets}
+def _setting(shared: str, many: int) -> str:
+    if not shared:
+        return ""
+    return f'<p class="setting">{"In every setting: " if many > 1 else ""}{text(shared)}.</p>'
 
 
-def _label(facet: Facet, name: str) -> str:
-    if facet == "language":
-        return languages.name(name)
-    return languages.script_name(name) if facet == "script" else name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """What stands under one heading, and its entries in the contents: id, name, and what else its title says."""
-
-    name: str
-    entries: Sequence[tuple[str, str, str]]
-    body: str
-
-
-def _tables(kind: str, sections: Sequence[tuple[str, Section]], filters: _Filters) -> _Part:
-    entries, body = [], ""
-    for key, one in sections:
-        head, _, rest = one.table.title.partition(": ")
-        head, rest = (rest[0].upper() + rest[1:], "") if head == kind and rest else (head, rest)
-        entries.append((key, head, rest))
-        rows = [filters.tokens(facets) for facets in one.rows] or [""] * len(one.table.rows)
-        heads = {place: filters.tokens(facets) for place, facets in one.heads.items()}
-        body += (
-            f'<section id="{key}" class="table"><h3 id="{key}h">{_titled(head, rest)}</h3>'
-            f"{_box(key, grid(one, key + 'h', rows, heads))}{notes(one.table.footnotes)}</section>\n"
-        )
-    return _Part(name=kind, entries=entries, body=f'<div class="kind"><h2>{text(kind)}</h2>\n{body}</div>\n')
-
-
-def _figures(figures: Sequence[tuple[str, Figure]], styles: Styles) -> _Part:
-    entries, body = [], ""
-    for key, figure in figures:
-        entries.append((key, figure.title, ""))
-        caption = f"<p>{text(figure.caption)}</p>" if figure.caption else ""
-        body += (
-            f'<figure id="{key}">{_box(key, drawing(figure, key + "-", styles))}'
-            f'<figcaption><h3 id="{key}h">{_titled(figure.title, "")}</h3>{caption}</figcaption></figure>\n'
-        )
-    return _Part(name="Figures", entries=entries, body=f'<div class="figures"><h2>Figures</h2>\n{body}</div>\n')
-
-
-def _titled(head: str, rest: str) -> str:
-    return f"<bdi>{text(head)}</bdi>" + (f" <small>{text(rest)}</small>" if rest else "")
-
-
-def _box(key: str, inside: str) -> str:
-    """Returns what may be wider than the page in a box that scrolls by itself, by keyboard too."""
-    return f'<div class="box" role="region" aria-labelledby="{key}h" tabindex="0">{inside}</div>'
-
-
-def _bar(parts: Sequence[_Part], filters: _Filters) -> str:
-    listed = "".join(
-        f"<h2>{text(part.name)}</h2><ul>"
-        + "".join(f'<li><a href="#{key}">{_titled(head, rest)}</a></li>' for key, head, rest in part.entries)
-        + "</ul>"
-        for part in parts
+def _concluded(facts: Facts) -> str:
+    found = "".join(f"<p>{text(sentence)}</p>" for sentence in facts.found)
+    first = f'<div class="found"><h2>What was found</h2>{found}</div>' if found else ""
+    return (
+        f'<aside aria-label="What may be concluded">{first}<div><h2>What may be concluded</h2><p>{text(facts.may)}</p>'
+        f"</div><div><h2>What may not</h2><p>{text(facts.may_not)}</p></div></aside>"
     )
-    choices = "".join(_choice(facet, labels, filters) for facet, labels in filters.labels.items() if len(labels) > 1)
+
+
+def _part(part: Part, filters: Filters, styles: Styles) -> str:
+    body = "".join(_group(group, part, filters, styles) for group in part.groups)
+    return (
+        f'<details class="part" id="{part.key}"{" open" if part.open else ""}>'
+        f'<summary><h2 id="{part.key}h">{text(part.name)}</h2> <span class="count">{_count(part)}</span></summary>\n'
+        f"{body}</details>\n"
+    )
+
+
+def _count(part: Part) -> str:
+    """Returns how much there is in a part, as the script says it again when filters are chosen."""
+    if not part.tables:
+        return _number(sum(len(group.items) for group in part.groups), "figure")
+    return f"{_number(part.tables, 'table')}, {_number(part.rows, 'row')}"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _group(group: Group, part: Part, filters: Filters, styles: Styles) -> str:
+    level = 4 if group.name else 3
+    heads = f"{part.key}h"
+    inside = ""
+    if group.name:
+        inside = f'<h3 id="{group.key}h"><bdi>{text(group.name)}</bdi></h3>\n'
+        heads += f" {group.key}h"
+    if part.name == FIGURES and not part.tables:
+        return f'<div class="group">{inside}{_figures(group.items, heads, level, styles)}</div>\n'
+    return f'<div class="group">{inside}{"".join(_table(item, heads, level, filters) for item in group.items)}</div>\n'
+
+
+def _table(item: Item, heads: str, level: int, filters: Filters) -> str:
+    assert isinstance(item.shows, Section)
+    one, signature = said_once(item.shows)
+    rows = [filters.tokens(facets) for facets in one.rows] or [""] * len(one.table.rows)
+    columns = {place: filters.tokens(facets) for place, facets in one.heads.items()}
+    title, label = _heading(item, heads, level)
+    footnotes = (*one.table.footnotes, *([signature] if signature else []))
+    return (
+        f'<section id="{item.key}" class="table">{title}{_box(label, grid(one, label, rows, columns))}'
+        f"{notes(footnotes)}</section>\n"
+    )
+
+
+def _figures(items: Iterable[Item], heads: str, level: int, styles: Styles) -> str:
+    """Returns the figures that speak of all models side by side, then those of each subject, folded."""
+    by_subject: dict[str, list[Item]] = {}
+    for item in items:
+        assert isinstance(item.shows, Figure)
+        by_subject.setdefault(item.shows.subject, []).append(item)
+    out = ""
+    for subject, of in sorted(by_subject.items(), key=lambda pair: pair[0] != ""):
+        drawn = "".join(_figure(item, heads, level + (1 if subject else 0), styles) for item in of)
+        inside = f'<div class="figures">{drawn}</div>'
+        out += (
+            f"<details class=more><summary><h{level}><bdi>{text(subject)}</bdi></h{level}>"
+            f" <span class=count>{_number(len(of), 'figure')}</span></summary>{inside}</details>"
+            if subject
+            else inside
+        )
+    return out
+
+
+def _figure(item: Item, heads: str, level: int, styles: Styles) -> str:
+    assert isinstance(item.shows, Figure)
+    title, label = _heading(item, heads, level)
+    caption = f"<p>{text(item.shows.caption)}</p>" if item.shows.caption else ""
+    return (
+        f'<figure id="{item.key}"><figcaption>{title}{caption}</figcaption>'
+        f"{_box(label, drawing(item.shows, item.key + '-', styles))}</figure>\n"
+    )
+
+
+def _heading(item: Item, heads: str, level: int) -> tuple[str, str]:
+    """Returns the heading of a table or figure, and the ids of all headings that name it."""
+    if not item.name and not item.rest:
+        return "", heads
+    return f'<h{level} id="{item.key}h">{_titled(item)}</h{level}>', f"{heads} {item.key}h"
+
+
+def _titled(item: Item) -> str:
+    return f"<bdi>{text(item.name)}</bdi>" + (f" <small>{text(item.rest)}</small>" if item.rest else "")
+
+
+def _box(label: str, inside: str) -> str:
+    """Returns what may be wider than the page in a box that scrolls by itself, by keyboard too."""
+    return f'<div class="box" role="group" aria-labelledby="{label}" tabindex="0">{inside}</div>'
+
+
+def _bar(parts: Sequence[Part], filters: Filters) -> str:
     return (
         '<div class="bar"><details class="menu"><summary>Contents</summary>'
-        f'<nav class="pop" aria-label="Contents">{listed}</nav></details>'
-        f'<div id="filters" role="group" aria-label="Filters" hidden>{choices}'
+        f'<nav class="pop" id="contents" aria-label="Contents">{"".join(map(_listed, parts))}</nav></details>'
+        f'<div id="filters" role="group" aria-label="Filters" hidden>{filters.menus}'
         '<button type="button" id="clear" hidden>Clear filters</button></div>'
+        '<button type="button" id="unfold" hidden>Unfold all</button>'
         '<button type="button" id="theme" hidden>Theme: system</button>'
         '<p id="sorted" class="aloud" role="status"></p><p id="said" role="status" hidden></p>'
         f'</div><p class="hint" id="hint" hidden>{FILTERS_NOTE}</p>'
     )
 
 
-def _choice(facet: Facet, labels: Mapping[str, str], filters: _Filters) -> str:
-    find = (
-        f'<input type="search" class="find" aria-label="Find a {facet}" placeholder="Find" autocomplete="off">'
-        if len(labels) >= MANY
-        else ""
-    )
-    options = "".join(
-        f'<li><label><input type="checkbox" autocomplete="off" value="{filters.token(facet, name)}" '
-        f'data-facet="{facet}" data-name="{text(name)}"> <bdi>{text(label)}</bdi>{_code(name, label)}</label></li>'
-        for name, label in labels.items()
-    )
-    return (
-        f'<details class="menu choice" data-facet="{facet}"><summary>{facet.capitalize()}<span class="chosen"></span>'
-        f'</summary><div class="pop">{find}<ul>{options}</ul></div></details>'
-    )
-
-
-def _code(name: str, label: str) -> str:
-    return f" <small>{text(name)}</small>" if name != label else ""
+def _listed(part: Part) -> str:
+    """Returns a part's entries in the contents; what has no name of its own is there under its setting's."""
+    lists = ""
+    for group in part.groups:
+        if group.name:
+            first = group.items[0].key
+            lists += f'<p><a href="#{first}">{text(group.name)}</a></p>'
+        named: dict[str, str] = {}
+        for item in group.items:
+            subject = item.shows.subject if isinstance(item.shows, Figure) else ""
+            named.setdefault(
+                subject or item.key, f'<li><a href="#{item.key}"><bdi>{text(subject or item.name)}</bdi></a></li>'
+            )
+        if any(item.name for item in group.items):
+            lists += f"<ul>{''.join(named.values())}</ul>"
+    return f'<div data-of="{part.key}"><h2><a href="#{part.key}">{text(part.name)}</a></h2>{lists}</div>'
 
 
 def _folded(title: str, pairs: Sequence[tuple[str, str]]) -> str:

@@ -39,11 +39,17 @@ _REFERENCE = re.compile(r"url\(\s*#([^)\s]+)\s*\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A figure: `svg` is one `<svg>` element that takes its ink from currentColor; the caption is plain text."""
+    """A figure: `svg` is one `<svg>` element that takes its ink from currentColor; the caption is plain text.
+
+    `setting` is that of its numbers, as in Section. Figures of one `subject`, with which their titles may start, are
+    folded away under it: what is seen at once is what speaks of all models.
+    """
 
     title: str
     svg: str
     caption: str = ""
+    setting: str = ""
+    subject: str = ""
 
 
 class Styles:

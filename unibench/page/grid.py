@@ -7,13 +7,24 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from unibench.numerals import cell, figure_text, interval_text
+from unibench.cell_tables import BETTER, WORSE
+from unibench.numerals import UNKNOWN, cell, figure_text, interval_text
 from unibench.page import languages
 from unibench.page.sections import Section
-from unibench.tables import LEGEND, Column, Entry, Value
+from unibench.tables import LEGEND, Column, Entry, Kind, Value
 
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
-WHISKER_WIDTH, WHISKER_HEIGHT = 84, 12
+_COUNT = re.compile(r"\d[\d.,]*(/\d[\d.,]*)?")
+LONG = 40  # characters, from which on a text is broken into lines
+WHISKER_WIDTH, WHISKER_HEIGHT = 84, 12  # pixels, as page.css has them
+FROM_BELOW: frozenset[Kind] = frozenset({"p", "rank"})  # here one looks for the smallest first, elsewhere the largest
+# a mark in as many words as fit where it stands; the note below the table says it in full
+MARKS = {
+    BETTER: "better than the baseline",
+    WORSE: "worse than the baseline",
+    UNKNOWN: "not known",
+    **{mark: said.removeprefix(mark).partition(":")[0].strip(" .") for mark, said in LEGEND.items()},
+}
 
 
 def text(said: str) -> str:
@@ -55,15 +66,17 @@ class _Look:
         self.twin = twin
         self.numeric = column.kind != "text"
         entries = [value for value in values if isinstance(value, Entry)]
-        self.marked = any(entry.marks for entry in entries)
-        self.long = any(isinstance(value, str) and len(value) > 40 for value in values)
+        said = [value for value in values if isinstance(value, str)]
+        self.marks = max((len(entry.marks) for entry in entries), default=0)
+        self.long = any(len(words) > LONG for words in said)
+        self.counts = not self.numeric and bool(said) and all(map(_COUNT.fullmatch, said))
         bounds = [abs(bound) for entry in entries for bound in (entry.low, entry.high) if math.isfinite(bound)]
         self.limit = max(bounds, default=0.0) if column.kind == "difference" else 0.0
 
     def head(self) -> str:
-        # the largest score and the smallest p are what one looks for first
-        first = "descending" if self.numeric and self.column.kind != "p" else "ascending"
-        name, _, unit = self.column.name.partition(" ") if self.column.kind == "score" else (self.column.name, "", "")
+        first = "descending" if self.numeric and self.column.kind not in FROM_BELOW else "ascending"
+        # a column of a task is named by it, and what was measured stands below
+        name, _, unit = self.column.name.partition(" ") if self.tokens else (self.column.name, "", "")
         words = _breakable(name) + (f" <small>{text(unit)}</small>" if unit else "")
         return f'<th scope="col"{self._classes()} data-first="{first}"{_tokens(self.tokens)}>{words}</th>'
 
@@ -72,7 +85,8 @@ class _Look:
         if not self.numeric or isinstance(value, str) or value is None:
             return f"<{tag}{scope}{self._classes()}{more}>{self._words(value)}</{tag}>"
         number = value.value if isinstance(value, Entry) else float(value)
-        inside = _typeset(figure_text(number, self.column.kind))
+        shown = f"{number:,.0f}" if self.column.kind == "count" else figure_text(number, self.column.kind)
+        inside = _mark(UNKNOWN) if math.isnan(number) else _typeset(shown)
         if isinstance(value, Entry):
             inside = self._entry(value, inside)
         exact = "nan" if math.isnan(number) else repr(float(number))
@@ -82,9 +96,10 @@ class _Look:
         interval = interval_text(entry, self.column.kind)
         inside = whisker(entry, self.limit) if interval and self.limit else ""
         inside += f"<b>{number}</b>"
-        for mark in entry.marks:
-            inside += f' <abbr title="{text(LEGEND.get(mark, mark))}">{text(mark)}</abbr>'
-        return inside + (f" <i>{_typeset(interval)}</i>" if interval else "")
+        if entry.marks:
+            inside += f" <span class=k>{''.join(map(_mark, entry.marks))}</span>"
+        beside = " class=beside" if self.column.kind == "rank" else ""  # too short for a line of its own
+        return inside + (f" <i{beside}>{_typeset(interval)}</i>" if interval else "")
 
     def _words(self, value: Value) -> str:
         said = cell(value, self.column)
@@ -96,7 +111,10 @@ class _Look:
         return inside
 
     def _classes(self) -> str:
-        looks = {"n": self.numeric, "m": self.marked, "long": self.long, "twin": self.twin}
+        looks = {
+            "n": self.numeric, "m": self.marks == 1, "mm": self.marks > 1, "long": self.long, "r": self.counts,
+            "twin": self.twin,
+        }  # fmt: skip
         names = [name for name, holds in looks.items() if holds]
         return f' class="{" ".join(names)}"' if names else ""
 
@@ -105,19 +123,25 @@ def _tokens(tokens: str) -> str:
     return f' data-f="{tokens}"' if tokens else ""
 
 
+def _mark(mark: str) -> str:
+    """Returns a mark that is read aloud as what it means."""
+    return f'<abbr role=img title="{text(MARKS.get(mark, mark))}">{text(mark)}</abbr>'
+
+
 def whisker(entry: Entry, limit: float) -> str:
     """Returns an interval and its point on a line from -limit to limit, zero in the middle; hidden from readers aloud.
 
     Filled: the interval leaves out zero. The number beside it says the same.
     """
     half = WHISKER_WIDTH / 2 - 4
-    at = [f"{WHISKER_WIDTH / 2 + half * bound / limit:.1f}" for bound in (entry.low, entry.value, entry.high)]
-    side = "above" if entry.low > 0 else "below" if entry.high < 0 else "across"
+    low, at, high = (
+        f"{WHISKER_WIDTH / 2 + half * bound / limit:.1f}" for bound in (entry.low, entry.value, entry.high)
+    )
+    side = " up" if entry.low > 0 else " down" if entry.high < 0 else ""
     middle = WHISKER_HEIGHT // 2
     return (
-        f'<svg class="whisker {side}" viewBox="0 0 {WHISKER_WIDTH} {WHISKER_HEIGHT}" aria-hidden="true">'
-        f'<path class=zero d="M{WHISKER_WIDTH // 2} 0V{WHISKER_HEIGHT}"/><path d="M{at[0]} {middle}H{at[2]}"/>'
-        f'<circle cx="{at[1]}" cy="{middle}" r="2.6"/></svg>'
+        f'<svg class="w{side}" aria-hidden=true><path d="M{low} {middle}H{high}"/>'
+        f"<circle cx={at} cy={middle} r=2.6 /></svg>"
     )
 
 
@@ -127,7 +151,7 @@ def notes(footnotes: Iterable[str]) -> str:
     warnings: list[str] = []
     rest: list[str] = []
     for note in footnotes:
-        (marks if note[:1] in {*LEGEND, "–"} else warnings if note.startswith("Warning") else rest).append(note)
+        (marks if note[:1] in MARKS else warnings if note.startswith("Warning") else rest).append(note)
     parts = [_list(marks)] if marks else []
     for name, of in (("note", rest), ("warning", warnings)):
         if of:

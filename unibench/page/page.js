@@ -12,9 +12,20 @@
   const tables = all("section.table").map((section) => {
     const rows = all("tbody tr", section).map((row, place) => ({ row, place, of: tokens(row) }));
     const heads = all("thead th", section).map((head, place) => ({ head, place, of: tokens(head) }));
-    const links = all(`nav a[href="#${section.id}"]`).map((link) => link.parentElement);
-    return { section, rows, heads, links, body: section.querySelector("tbody"), sort: null };
+    const links = all(`nav li a[href="#${section.id}"]`).map((link) => link.parentElement);
+    return { section, rows, heads, links, body: section.querySelector("tbody"), sort: null, shown: rows.length };
   });
+  const parts = all("details.part").map((part) => ({
+    part,
+    count: part.querySelector(".count"),
+    tables: tables.filter(({ section }) => part.contains(section)),
+    groups: all(".group", part),
+    listed: one("contents").querySelector(`[data-of="${part.id}"]`),
+  })).filter((part) => part.tables.length);
+  const rowsOf = (some) => some.reduce((sum, { rows }) => sum + rows.length, 0);
+  // as the page says it before anything is filtered
+  const number = (n, of, what) =>
+    `${n === of ? "" : `${n.toLocaleString("en")} of `}${of.toLocaleString("en")} ${what}${of === 1 ? "" : "s"}`;
 
   // ---- filters: or within a facet, and between facets; what says nothing of a facet passes it
 
@@ -35,7 +46,8 @@
       chosen.set(facet, (chosen.get(facet) || new Set()).add(box.value));
     }
     let rowsShown = 0, rowsAll = 0, tablesShown = 0;
-    for (const { section, rows, heads, links } of tables) {
+    for (const table of tables) {
+      const { section, rows, heads, links } = table;
       const hiddenHeads = heads.map(({ of }) => !passes(of, chosen));
       const spoken = [...chosen.keys()].filter((facet) => rows.some(({ of }) => speaksOf(of, facet)));
       const headed = [...chosen.keys()].filter((facet) => heads.some(({ of }) => speaksOf(of, facet)));
@@ -53,23 +65,27 @@
       section.hidden = chosen.size > 0 && (!own || !columnsLeft);
       for (const link of links) link.hidden = section.hidden;
       rowsAll += rows.length;
+      table.shown = shown;
       if (!section.hidden) {
         rowsShown += shown;
         tablesShown += 1;
       }
     }
-    for (const kind of all("div.kind")) kind.hidden = !all("section.table", kind).some((section) => !section.hidden);
-    for (const list of all("nav ul")) {
-      list.hidden = list.previousElementSibling.hidden = ![...list.children].some((item) => !item.hidden);
-    }
     const some = chosen.size > 0;
+    for (const { part, tables: mine, count, groups, listed } of parts) {
+      const left = mine.filter(({ section }) => !section.hidden);
+      part.hidden = listed.hidden = !left.length;
+      const rowsLeft = left.reduce((sum, { shown }) => sum + shown, 0);
+      count.textContent = `${number(left.length, mine.length, "table")}, ${number(rowsLeft, rowsOf(mine), "row")}`;
+      for (const group of groups) group.hidden = all("section.table", group).every((section) => section.hidden);
+      all("p", listed).forEach((name, place) => (name.hidden = groups[place].hidden));
+      for (const list of all("ul", listed)) list.hidden = [...list.children].every((item) => item.hidden);
+    }
     one("nothing").hidden = !some || tablesShown > 0;
     one("clear").hidden = !some;
-    const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
     say(some
-      ? `${rowsShown.toLocaleString("en")} of ${count(rowsAll, "row")}, in ${tablesShown} of ${count(tables.length, "table")}. `
-        + "Figures show everything."
-      : `${count(rowsAll, "row")} in ${count(tables.length, "table")}.`);
+      ? `${number(rowsShown, rowsAll, "row")}, in ${number(tablesShown, tables.length, "table")}. Figures show everything.`
+      : `${number(rowsAll, rowsAll, "row")} in ${number(tables.length, tables.length, "table")}.`);
     for (const menu of all(".choice")) {
       const names = all("input:checked", menu).map((box) => box.dataset.name);
       menu.querySelector(".chosen").textContent =
@@ -145,7 +161,10 @@
 
   function recall() {
     const hash = location.hash.slice(1);
-    if (hash && !hash.includes("=")) return filter();
+    if (hash && !hash.includes("=")) {
+      filter();
+      return go(hash);
+    }
     const parameters = new URLSearchParams(hash);
     for (const box of boxes) box.checked = parameters.getAll(box.dataset.facet).includes(box.dataset.name);
     for (const table of tables) if (table.sort) sort(table, table.sort.place, null);
@@ -154,15 +173,23 @@
       const table = tables.find(({ section }) => section.id === id);
       if (table && table.heads[Number(place)] && ["ascending", "descending"].includes(direction)) {
         sort(table, Number(place), direction);
+        reveal(table.section);
       }
     }
     filter();
     go(parameters.get("at"));
   }
 
+  // ---- what is folded opens for whom a link leads into it
+
+  function reveal(element) {
+    for (let at = element; at; at = at.parentElement) if (at.localName === "details") at.open = true;
+  }
+
   function go(id) {
     const target = id && one(id);
     if (!target) return;
+    reveal(target);
     if (!target.hasAttribute("tabindex")) target.tabIndex = -1;
     target.focus({ preventScroll: true });
     target.scrollIntoView();
@@ -211,11 +238,23 @@
     one("theme").textContent = `Theme: ${themes[theme]}`;
   });
 
-  // ---- on paper nothing is folded away
+  // ---- all parts at once
+
+  const folds = all("main details.part, main details.more");
+  const unfold = () => folds.some((details) => !details.open);
+  const label = () => (one("unfold").textContent = unfold() ? "Unfold all" : "Fold all");
+  one("unfold").addEventListener("click", () => {
+    const open = unfold();
+    for (const details of folds) details.open = open;
+  });
+  for (const details of folds) details.addEventListener("toggle", label);
+  label();
+
+  // ---- on paper no note is folded away; a part is as the reader left it
 
   let opened = [];
   window.addEventListener("beforeprint", () => {
-    opened = all("main details:not([open]), footer details:not([open])");
+    opened = all("details.notes:not([open]), footer details:not([open])");
     for (const details of opened) details.open = true;
   });
   window.addEventListener("afterprint", () => {
@@ -230,6 +269,6 @@
     one("filters").querySelector("summary").focus();
   });
   window.addEventListener("hashchange", recall);
-  for (const id of ["filters", "theme", "said", "hint"]) one(id).hidden = false;
+  for (const id of ["filters", "unfold", "theme", "said", "hint"]) one(id).hidden = false;
   recall();
 }

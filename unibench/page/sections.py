@@ -20,10 +20,13 @@ class Section:
 
     `rows` says of each row, `heads` of a column (by its place) what it is about. What says nothing of a facet is shown
     under any choice of it: a mean over languages stays when languages are chosen. Scripts follow from languages.
+    `setting` is what its numbers were measured under, in the words of its title: they are said once, above all that
+    share them.
     """
 
     table: Table
     kind: str
+    setting: str = ""
     rows: tuple[Facets, ...] = ()
     heads: Mapping[int, Facets] = field(default_factory=dict)
 
@@ -38,6 +41,7 @@ def section(
     table: Table,
     *,
     kind: str = "",
+    setting: str = "",
     task: str | None = None,
     tasks: Collection[str] = (),
     models: Collection[str] = (),
@@ -51,7 +55,8 @@ def section(
     colon if that is no task, else "Tasks".
     """
     first = table.title.partition(":")[0]
-    about = task or next((name for name in (first, first.partition(" ")[0]) if name in tasks), None)
+    words = (first, first.partition(" ")[0], first.rpartition(" ")[2])  # xnli, xnli by language, Tests of xnli
+    about = task or next((name for name in words if name in tasks), None)
     places = {column.name: place for place, column in reversed(list(enumerate(table.columns)))}
     rows = []
     for row in table.rows:
@@ -69,7 +74,8 @@ def section(
             heads[place] = {"task": (word,)}
         elif column.name in languages:
             heads[place] = {"language": (column.name,)}
-    return Section(table=table, kind=kind or ("Tasks" if about else first), rows=tuple(rows), heads=heads)
+    kind = kind or ("Tasks" if about else first)
+    return Section(table=table, kind=kind, setting=setting, rows=tuple(rows), heads=heads)
 
 
 def _listed(text: str, known: Set[str]) -> tuple[str, ...]:

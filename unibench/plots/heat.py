@@ -33,7 +33,7 @@ NAMES_IN = 1.7  # most that a task's name takes
 GAP = 0.07  # between groups
 MEAN = "mean"
 STRONGEST = 0.75  # opacity: ink keeps a contrast of 4.5 on it, on white and on black
-HATCHES = {NOT_MEASURED: "////", OUT_OF_RI: "....", UNDEFINED: "xxxx"}
+HATCHES = {NOT_MEASURED: "////", OUT_OF_RI: "----", UNDEFINED: "xxxx"}
 
 
 def heat_map(

@@ -111,12 +111,12 @@ class Sheet:
 
 
 def open_sheet(title: str, notes: Sequence[str], body: float, mode: Mode) -> Sheet:
-    """Returns a sheet whose body is `body` inches high, its title and notes written."""
+    """Returns a sheet whose body is `body` inches high, notes written, and its title unless a page ("auto") has it."""
     from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
     theme = THEMES[mode]
     room = WIDTH - 2 * MARGIN
-    heading = wrapped(title, TITLE, room, "bold")
+    heading = [] if mode == "auto" else wrapped(title, TITLE, room, "bold")
     lines = [line for note in notes for line in wrapped(note, SMALL, room)]
     top = MARGIN + 0.2 * len(heading) + (0.08 if heading else 0)
     bottom = top + body

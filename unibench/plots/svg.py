@@ -86,6 +86,7 @@ def _drawn(figure: Any) -> ElementTree.Element:
 def _value(name: str, value: str) -> str:
     if name in ("style", "fill", "stroke"):
         value = re.sub("font-family: [^;]*;? ?|; stroke-linejoin: miter$", "", value)  # said once, on the root
+        value = re.sub(r"(?<=opacity: )0\.\d+", lambda found: f"{float(found[0]):.2g}", value)
         return re.sub("#[0-9a-f]{6}", lambda found: CSS.get(found[0], found[0]), value)
     if name in ("d", "transform", "x", "y"):
         value = re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value)
