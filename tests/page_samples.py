@@ -117,7 +117,12 @@ def settled_page() -> str:
         for setting in SETTINGS
         for subject, title in (("", "Every model"), ("beta against alpha", "beta against alpha, cell by cell"))
     ]
-    return page(settled(*SETTINGS), figures, "Toy report", replace(FACTS, found=("beta is better.",)))
+    return page(
+        settled(*SETTINGS),
+        figures,
+        "Toy report",
+        replace(FACTS, found=tuple((setting, "beta is better.") for setting in SETTINGS)),
+    )
 
 
 def hostile_page() -> str:

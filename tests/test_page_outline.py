@@ -27,6 +27,7 @@ def test_what_a_heading_has_said_is_not_said_again_below_it() -> None:
         "2 Tests", *tests, "3 Monolingual", *tests[1:],
     ]  # fmt: skip
     assert "In every setting: 9 examples." in settled_page()
+    assert "<b>Zero-shot from en.</b> beta is better.</p><p><b>Monolingual.</b> beta is better." in settled_page()
     alone = page(settled(SETTINGS[0]), [], "t", FACTS)
     assert headings(alone) == ["2 Leaderboard", "2 Tests", "3 xnli test split", "3 sts17 nothing trained, test split"]
     assert '<p class="setting">Zero-shot from en, 9 examples.</p>' in alone

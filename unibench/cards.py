@@ -61,7 +61,7 @@ class TaskCard:
 
 
 PROTOCOLS = ("zero-shot", "monolingual", "multilingual", "none")
-_ABOUT = ("summary", "paper", "url", "licence", "note", "evidence", "reference")
+_ABOUT = ("summary", "paper", "url", "licence", "note", "evidence", "translations", "reference")
 _GROUP = re.compile(r"|rows:[1-9][0-9]*|column:.+")
 
 
@@ -190,7 +190,7 @@ def _options(table: StrictTable, family: Family) -> dict[str, Any]:
 
 def _about(table: StrictTable, family: Family) -> dict[str, Any]:
     # data of one's own may have none of these
-    optional = dict.fromkeys(("paper", "url", "note", "evidence"), (str, None))
+    optional = dict.fromkeys(("paper", "url", "note", "evidence", "translations"), (str, None))
     kinds: dict[str, tuple[type, Any]] = {**optional, "reference": (list, [])}
     about = {key: table.take(key, *kinds.get(key, (str,))) for key in _ABOUT}
     for index, raw in enumerate(about["reference"]):
@@ -206,6 +206,12 @@ def _about(table: StrictTable, family: Family) -> dict[str, Any]:
         entry.finish()
         if not all(isinstance(score, int | float) and 0 <= score <= 100 for score in percent.values()):
             raise entry.error("percent", "holds something that is not a score from 0 to 100")
+    if about["translations"] not in (None, "unmatched"):
+        raise table.error(
+            "translations",
+            f'is {about["translations"]!r}; expected "unmatched", for languages that hold the same items but whose '
+            "rows can't be matched (those that can are parallel = true)",
+        )
     return {key: value for key, value in about.items() if value is not None}
 
 

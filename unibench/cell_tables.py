@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from unibench.comparisons import Comparison, Comparisons
 from unibench.declared import Family
-from unibench.signatures import Signature, seed_of
+from unibench.signatures import Signature
 from unibench.tables import Column, Entry, Table, Value, entry, legend, p_entry, score_entry
 
 BETTER, WORSE = "▲", "▼"
@@ -58,9 +58,6 @@ def tests_table(
     models: Collection[str],
     languages: Collection[str] | None,
     family: Family,
-    *,
-    setting: str,
-    parallel: bool,
 ) -> Table | None:
     """Returns one row a test of a task (None: of the overall means): what was found, by which test, from which draws.
 
@@ -87,37 +84,34 @@ def tests_table(
         Column(name="detectable", kind="score"),
         *([Column(name=f"within ±{margin:g}"), Column(name="p within", kind="p")] if margin is not None else []),
         Column(name="n", kind="count"),
+        Column(name="groups", kind="count"),
         Column(name="signature"),
     )
     rows: list[tuple[Value, ...]] = []
     for row in sorted(tested, key=lambda r: (r.language is not None, r.language or "", r.model)):
-        seed = (setting, *([task] if task else []), *_cell_seed(row.language, parallel))
         signed = Signature(
-            test="perm:groups,two-sided", definition="delta of scores", resamples=row.swaps or None,
-            seed=seed_of("swap", *seed), family=family.label, correction=found.correction,
+            test="perm:groups,two-sided", definition=f"delta of scores to {row.baseline}",
+            resamples=row.swaps or None, seed=row.drawn, family=family.label, correction=found.correction,
         )  # fmt: skip
         bca = entry(row.delta, row.bca_low, row.bca_high) if not math.isnan(row.bca_low) else None
         rows.append((
             row.language or f"mean of {row.cells}", row.model, entry(row.delta, row.ci_low, row.ci_high), bca, row.p,
             *([None if math.isnan(row.exact_p) else row.exact_p] if exact else []), p_entry(row), row.detectable,
-            *((row.verdict, row.equivalence_p) if margin is not None else ()), row.n, signed.text,
+            *((row.verdict, row.equivalence_p) if margin is not None else ()), row.n, row.groups, signed.text,
         ))  # fmt: skip
-    return Table(title=title, columns=columns, rows=tuple(rows), footnotes=(*_notes(rows, margin), *legend(rows)))
+    return Table(title=title, columns=columns, rows=tuple(rows), footnotes=(*_notes(margin, exact), *legend(rows)))
 
 
-def _cell_seed(language: str | None, parallel: bool) -> list[str]:
-    """Returns the end of what seeds a test's draws: translations share theirs, and a mean over others has several."""
-    return [""] if parallel else [] if language is None else [language]
-
-
-def _notes(rows: Sequence[Sequence[Value]], margin: float | None) -> list[str]:
+def _notes(margin: float | None, exact: bool) -> list[str]:
     notes = [
         "detectable: the least true difference that this test finds in four cases of five, at the hardest step of the "
         "family (Bloom 1995); where nothing was found, a smaller one may be there.",
         "Δ BCa: the interval corrected for bias and skewness (Efron 1987), for cells; beside it the percentile one.",
-        "signature: the seed is that of the draws; of a mean over cells drawn apart, the hash of what theirs begin "
-        "with: setting, then task.",
+        "groups: what is drawn, or changes sides, as a whole; n examples are in them. signature: the seed is that of "
+        "the draws; of a mean over cells drawn apart, the hash of the setting, with which theirs begin.",
     ]
+    if exact:
+        notes.append("p McNemar: exact, two-sided, of one seed's hits and misses; not adjusted, and in no family.")
     if margin is not None:
         notes.append(
             f"within ±{margin:g}: whether the difference lies within {margin:g} points, by two one-sided tests "

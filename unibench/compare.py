@@ -24,6 +24,7 @@ from unibench.judging import judge
 from unibench.metrics import Array
 from unibench.nulls import Test
 from unibench.pairing import NAN, Cell, CellKey, Study
+from unibench.signatures import seed_of
 from unibench.stats import equivalence, exact
 
 Key = TypeVar("Key", bound=Hashable)
@@ -106,7 +107,7 @@ def _compared(
             made = _cell_rows(sources[key], cell, held[key], ineligible[key], resamples, family)
             rows[key] += [(row, (row.model, (cell,))) for row in made]
         for model, task in _scopes(study):
-            row = _mean_row(study, model, task, held[key], ineligible[key], family)
+            row = _mean_row(sources[key], model, task, held[key], ineligible[key], family)
             rows[key].append((row, (model, study.entering(model, task))))
     judged, size, swaps = judge(rows, sources, resamples, family)
     return {
@@ -146,6 +147,7 @@ def _cell_rows(
     cell, points, baseline = study.cells[key], study.points[key], study.baseline
     metric = metrics.lookup(cell.metric)
     place_N, groups = source.place(key)
+    own = len(set(cell.groups))
     runs = [(model, s) for model in points for s in sorted(cell.units[model])]
     units_ANK = np.stack([cell.units[model][s] for model, s in runs])
     weights = source.weights(key, groups, resamples)
@@ -177,8 +179,8 @@ def _cell_rows(
         floor = pairing.chance(cell, points, model)
         row = Comparison(
             model=model, baseline=baseline, task=cell.task, language=cell.language, metric=cell.metric,
-            score=point.score, score_low=low, score_high=high, n=len(cell.groups), seeds=point.seeds,
-            floor=floor, above_floor=low > floor,
+            score=point.score, score_low=low, score_high=high, n=len(cell.groups), groups=own, seeds=point.seeds,
+            floor=floor, above_floor=low > floor, drawn=seed_of("swap", *source.seed(key)),
         )  # fmt: skip
         enters = key in study.entering(model, cell.task)
         if enters:
@@ -192,7 +194,8 @@ def _cell_rows(
             row = replace(
                 row, baseline_score=point.reference, delta=delta, ci_low=low, ci_high=high,
                 bca_low=bca_low, bca_high=bca_high, exact_p=_exact(cell, model, str(baseline), point.seeds),
-                **_within(delta, mine - theirs, family, groups),
+                **_within(delta, mine - theirs, family, own),
+                corrected=_corrected(delta, pairing.chance(cell, points, str(baseline))),
             )  # fmt: skip
             if enters:
                 draws.add("delta", model, cell.task, mine - theirs)
@@ -210,7 +213,7 @@ def _cell_rows(
 
 
 def _mean_row(
-    study: Study,
+    source: Source,
     model: str,
     task: str | None,
     draws: Draws,
@@ -218,6 +221,7 @@ def _mean_row(
     family: Family,
 ) -> Comparison:
     """Returns one model's comparison averaged over a task's languages, or over languages, then tasks."""
+    study = source.study
     keys = study.entering(model, task)
     points = {key: study.points[key][model] for key in keys}
     fair = {key: point for key, point in points.items() if point.paired and key not in ineligible}
@@ -230,6 +234,10 @@ def _mean_row(
     below = stats.macro_mean({key: point.reference for key, point in fair.items()})
     seeds = [set(point.seeds) for point in points.values()]
     names = {study.cells[key].metric for key in keys}
+    drawn = {source.seed(key) for key in keys}
+    ours = str(study.baseline)
+    # the mean reaches a margin only where a cell does, so it is no surer that none would than its smallest cell
+    fewest = min(len(set(study.cells[key].groups)) for key in keys)
     return Comparison(
         model=model, baseline=study.baseline, task=task, language=None,
         metric=names.pop() if len(names) == 1 else "",
@@ -242,11 +250,26 @@ def _mean_row(
         ),
         ri_low=ri_low, ri_high=ri_high,
         ratio=stats.macro_mean({k: point.score for k, point in fair.items()}) / below if fair else NAN,
+        corrected=stats.macro_mean(
+            {
+                key: _corrected(
+                    point.score - point.reference, pairing.chance(study.cells[key], study.points[key], ours)
+                )
+                for key, point in points.items()
+            }
+        ),
         n=sum(len(study.cells[key].groups) for key in keys),
+        groups=sum({source.seed(key): source.place(key)[1] for key in keys}.values()),
+        drawn=seed_of("swap", *drawn.pop()) if len(drawn) == 1 else seed_of("swap", source.signature),
         seeds=tuple(sorted(set.union(*seeds))),
         cells=len(keys), cells_wanted=len(study.scope(task)), ri_cells=len(fair),
-        **_within(delta, differences, family, None),
+        **_within(delta, differences, family, fewest),
     )  # fmt: skip
+
+
+def _corrected(delta: float, floor: float) -> float:
+    """Returns a difference as a share of what chance leaves to be gained; nan where it leaves nothing."""
+    return delta / (1 - floor) if floor < 1 else NAN
 
 
 def _exact(cell: Cell, model: str, baseline: str, seeds: tuple[int, ...]) -> float:
@@ -257,7 +280,7 @@ def _exact(cell: Cell, model: str, baseline: str, seeds: tuple[int, ...]) -> flo
     return exact.mcnemar(ours, theirs).p
 
 
-def _within(delta: float, draws: Array, family: Family, groups: int | None) -> Equal:
+def _within(delta: float, draws: Array, family: Family, groups: int) -> Equal:
     """Returns whether a difference lies within the family's margin; nothing where it has none, or nothing is known."""
     if family.margin is None or not len(draws) or np.isnan(delta):
         return {"equivalence_p": NAN, "verdict": ""}

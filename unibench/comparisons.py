@@ -17,13 +17,15 @@ class Comparison:
     Scores are 0..1 and averaged over `seeds`, those that both models have; means run language -> task -> overall.
     `ci_low`, `ci_high` bound `delta`; every interval is at 95 %, `bca_low`, `bca_high` bound it too, corrected for bias
     and skewness (cells only). `relative_improvement` and `ratio` (of means) are over the eligible cells only. What
-    can't be known, or doesn't apply (the baseline against itself), is nan. `cells` of the `cells_wanted` entered;
-    `floor` is what chance scores (cells only) and `above_floor` whether the score's interval lies above it.
+    can't be known, or doesn't apply (the baseline against itself), is nan. `corrected` is the difference as a share of
+    what chance leaves to be gained, over all cells. `cells` of the `cells_wanted` entered; `n` examples in `groups`
+    that are drawn as a whole; `floor` is what chance scores (cells only) and `above_floor` whether the score's interval
+    lies above it.
 
-    `p` comes from `swaps` permutations; `p_adjusted` is nan outside the family, and `closed` where a test above it was
-    not rejected. `exact_p` is McNemar's, where it applies. `detectable` is the least true difference that the test
-    finds in four cases of five, at the family's hardest step. `equivalence_p` and `verdict` ask whether the difference
-    lies within the family's margin.
+    `p` comes from `swaps` permutations, whose seeds `drawn` names; `p_adjusted` is nan outside the family, and `closed`
+    says that a test above it was not rejected. `exact_p` is McNemar's, where it applies. `detectable` is the least true
+    difference that the test finds in four cases of five, at the family's hardest step. `equivalence_p` and `verdict`
+    ask whether the difference lies within the family's margin.
     """
 
     model: str
@@ -44,6 +46,7 @@ class Comparison:
     ri_low: float = NAN
     ri_high: float = NAN
     ratio: float = NAN
+    corrected: float = NAN
     p: float = NAN
     p_adjusted: float = NAN
     closed: bool = False
@@ -52,6 +55,8 @@ class Comparison:
     equivalence_p: float = NAN
     verdict: str = ""
     swaps: int = 0
+    drawn: str = ""
+    groups: int = 0
     test: str = TEST
     n: int = 0
     seeds: tuple[int, ...] = ()

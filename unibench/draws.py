@@ -5,6 +5,7 @@ Legend: `A` arrays of units (one per model and seed), `N` examples, `G` groups, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,48 +24,53 @@ Run = tuple[str, int]  # model, fine-tuning seed
 
 @dataclass(slots=True)
 class Source:
-    """Where the draws of a study's cells come from: seeded by `signature`, task and (unless parallel) language.
+    """Where the draws of a study's cells come from: seeded by `signature`, the groups and (unless parallel) language.
 
-    Translations of one test set have groups in common, and meet the same draws, which are made once.
+    Cells with the same groups meet the same draws: translations of one test set, and tasks that score it after another
+    training. So whoever joins a study moves no number, and a mean over such cells keeps their dependence. Groups that
+    are alike by chance do no harm: labels are exchanged jointly, which is as exact.
     """
 
     study: Study
     signature: str
-    _places: dict[str, dict[str, int]] = field(default_factory=dict)
-    _last: dict[tuple[str, str], tuple[str, int, Drawn]] = field(default_factory=dict)
+    _universes: dict[CellKey, tuple[str, ...]] = field(default_factory=dict)
+    _last: dict[str, tuple[tuple[str, ...], int, Drawn]] = field(default_factory=dict)
+
+    def groups(self, key: CellKey) -> tuple[str, ...]:
+        """Returns the groups that a cell is drawn from: its own, or all of the languages drawn jointly with it."""
+        if key not in self._universes:
+            cell = self.study.cells[key]
+            together = [c for c in self.study.cells.values() if c.parallel and c.task == cell.task]
+            universe = tuple(sorted({g for c in (together if cell.parallel else [cell]) for g in c.groups}))
+            for one in together if cell.parallel else [cell]:
+                self._universes[one.task, one.language] = universe
+        return self._universes[key]
 
     def place(self, key: CellKey) -> tuple[NDArray[np.intp], int]:
-        """Returns each row's group (N,) and how many groups there are, over all languages that are drawn jointly."""
-        cell = self.study.cells[key]
-        if not cell.parallel:
-            universe = sorted(set(cell.groups))
-            return resampling.group_index(cell.groups, universe), len(universe)
-        if cell.task not in self._places:
-            together = [c for c in self.study.cells.values() if c.task == cell.task]
-            self._places[cell.task] = {g: i for i, g in enumerate(sorted({g for c in together for g in c.groups}))}
-        place = self._places[cell.task]
-        return np.array([place[group] for group in cell.groups], dtype=np.intp), len(place)
+        """Returns each row's group (N,) and how many groups there are."""
+        universe = self.groups(key)
+        return resampling.group_index(self.study.cells[key].groups, universe), len(universe)
 
-    def seed(self, cell: Cell) -> tuple[str, ...]:
-        return self.signature, cell.task, "" if cell.parallel else cell.language
+    def seed(self, key: CellKey) -> tuple[str, ...]:
+        """Returns what a cell's draws are seeded from; two cells with the same are drawn jointly."""
+        items = hashlib.sha256("\n".join(self.groups(key)).encode()).hexdigest()[:16]
+        return self.signature, items, "" if self.study.cells[key].parallel else key[1]
 
-    def weights(self, key: CellKey, groups: int, resamples: int) -> Drawn | np.random.Generator:
+    def weights(self, key: CellKey, groups: int, resamples: int) -> Drawn:
         """Returns what the bootstrap of this cell draws."""
         return self._drawn("bootstrap", key, groups, resamples)
 
-    def swaps(self, key: CellKey, groups: int, resamples: int) -> Drawn | np.random.Generator:
+    def swaps(self, key: CellKey, groups: int, resamples: int) -> Drawn:
         """Returns what the permutations of this cell draw."""
         return self._drawn("swap", key, groups, resamples)
 
-    def _drawn(self, kind: str, key: CellKey, groups: int, resamples: int) -> Drawn | np.random.Generator:
-        cell = self.study.cells[key]
-        rng = resampling.generator(kind, *self.seed(cell))
-        if not cell.parallel:
-            return rng
-        held = self._last.get((kind, ""))
-        if held is None or held[:2] != (cell.task, resamples):
+    def _drawn(self, kind: str, key: CellKey, groups: int, resamples: int) -> Drawn:
+        seed = self.seed(key)
+        held = self._last.get(kind)
+        if held is None or held[:2] != (seed, resamples):
             draw = resampling.draw_weights if kind == "bootstrap" else resampling.draw_swaps
-            held = self._last[kind, ""] = (cell.task, resamples, draw(rng, resamples, groups))
+            drawn = draw(resampling.generator(kind, *seed), resamples, groups)
+            held = self._last[kind] = (seed, resamples, drawn)
         return held[2]
 
 

@@ -44,12 +44,13 @@ def footer(board: Board, *, narrowed: bool, significance: bool = True) -> list[s
     if compared:
         notes += _how_compared(found, baseline)
     if compared and significance:
-        notes += how_tested(found, _family(board.family))
-        notes += _declared(board)
+        notes += tested(board)
     notes.append(
         "Means run over languages, then over tasks. Intervals: 95 % percentile bootstrap over example groups, "
-        f"{found.resamples:,} samples (Efron & Tibshirani 1993); parallel test sets are resampled jointly."
+        f"{found.resamples:,} samples (Efron & Tibshirani 1993), not corrected for their number; parallel test sets, "
+        "and tasks that score the same examples, are resampled jointly."
     )
+    notes += _unmatched(records)
     notes.append(seeds(records))
     notes += machines(records)
     if found.undefined:
@@ -69,9 +70,10 @@ def conclusions(board: Board) -> tuple[str, ...]:
         return ()
     sample = " of generated sentences" if any(record.job.origin == "sample" for record in board.ok) else ""
     alpha = board.family.alpha
+    share = ", but for the share of false findings that alpha allows" if board.family.correction == "bh" else ""
     return (
         f"Where an adjusted p is at most {alpha:g}, this trained model and {board.baseline}, as "
-        f"fine-tuned here, differ on new examples like those{sample} of these test sets, in the direction of Δ.",
+        f"fine-tuned here, differ on new examples like those{sample} of these test sets, in the direction of Δ{share}.",
         "That its way of training is better (that takes several pretraining runs: see Recipes), "
         "that the same holds in other languages or tasks, or, where p is larger, that there is no difference (see "
         "detectable).",
@@ -87,10 +89,30 @@ def signatures(board: Board) -> list[tuple[str, str]]:
     if any(not math.isnan(row.delta) for row in found.rows):
         out.append(("RI", Signature(definition="RI=mean of cells' (score-ref)/ref", **bootstrapped).text))  # type: ignore[arg-type]
         out.append(
-            ("p", Signature(test="perm:groups,two-sided", definition="delta of means", resamples=found.swaps, seed=perm,
+            ("p", Signature(test="perm:groups,two-sided", definition=f"delta of means to {board.baseline}",
+                            resamples=found.swaps, seed=perm,
                             family=family.label, correction=found.correction).text)
         )  # fmt: skip
     return out
+
+
+def _unmatched(records: Iterable[RunRecord]) -> list[str]:
+    """Returns which tasks hold translations that can't be matched, for then their means look surer than they are."""
+    found = sorted(
+        {
+            record.job.task
+            for record in records
+            if record.provenance is not None and record.provenance.extra.get("translations") == "unmatched"
+        }
+    )
+    return (
+        [
+            f"Translations whose rows can't be matched, so languages are resampled apart: {', '.join(found)}. Their "
+            "means, and the overall one, have too narrow intervals and too small p; single languages are sound."
+        ]
+        if found
+        else []
+    )
 
 
 def _family(family: Family) -> str:
@@ -99,8 +121,8 @@ def _family(family: Family) -> str:
     models = "every model but the baseline" if family.models == "all" else f"the models {', '.join(family.models)}"
     return (
         f"{models} x ({depth[family.scope]}) stored in this setting, whatever a view shows (family {family.label}: "
-        f"{family.question.strip()}). Resamples are seeded from a hash of setting, task and language, so another model "
-        "or task changes no draw"
+        f"{family.question.strip()}). Resamples are seeded from a hash of setting, example groups and language, so "
+        "another model or task changes no draw"
     )
 
 
@@ -132,16 +154,30 @@ def _how_compared(found: Comparisons, baseline: str | None) -> list[str]:
         f"points, the same cells for every model (floor: {floor}). Ratio of means: over the same cells. This is the "
         "definition used here, not a published one.",
     ]
+    notes.append(
+        "Δ over chance: (score - baseline) / (1 - the baseline's chance floor), a mean over all cells: none is chosen, "
+        "and nothing is divided by a small score."
+    )
     if found.ineligible:
-        notes.append(f"Out of RI and ratio, the baseline being too near its floor: {by_task(found.ineligible)}.")
+        notes.append(
+            f"Out of RI and ratio, the baseline being too near its floor: {by_task(found.ineligible)}. A lucky "
+            "baseline lets more cells in, so where few enter, RI leans against the others: rows are sorted "
+            "by Δ."
+        )
     return notes
+
+
+def tested(board: Board) -> list[str]:
+    """Returns what every p of a setting stands on, its family with what a reader must know of it."""
+    return [*how_tested(board.comparisons, _family(board.family)), *_declared(board)]
 
 
 def how_tested(found: Comparisons, family: str) -> list[str]:
     """Returns what every p stands on; `family` says in words what was corrected for."""
     return [
-        f"p: that of the difference Δ; {found.rows[0].test}, {found.swaps:,} permutations, (c + 1) / (n + 1) "
-        "(Phipson & Smyth 2010); a group changes sides as a whole, in all seeds and parallel languages at once.",
+        f"p: that of the difference Δ; {found.rows[0].test}, at least {found.swaps:,} permutations, (c + 1) / "
+        "(n + 1) (Phipson & Smyth 2010); a group changes sides as a whole, in all seeds and parallel languages at "
+        "once.",
         f"p adjusted: {CORRECTED[found.correction]}, over a family of {found.family} "
         f"test{'s' if found.family > 1 else ''}: {family}.",
         "Every p is a checkpoint claim: these trained models, on new examples. None says that one way of training is "

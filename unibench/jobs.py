@@ -160,6 +160,8 @@ def _measure(item: Planned, around: Surroundings, progress: Progress) -> list[_R
             "dataset_commits": {**commits, **loaded.commits},
             "threads": around.threads,
         }
+        if card.about.get("translations"):
+            extra["translations"] = card.about["translations"]
         if job.adversarial:
             extra["without_text"] = dict(item.without_text)
         made = Provenance(

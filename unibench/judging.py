@@ -38,19 +38,24 @@ def judge(
     )
     swaps = stats.resamples_for(size, resamples)
     family_tests = sum(map(len, names.values()))
-    found = {
-        key: nulls.permute(sources[key], of.values(), swaps=swaps, family=max(1, family_tests), alpha=family.alpha)
-        for key, of in tests.items()
+    steps = gates.hardest(
+        family.correction, [(f"{i} {m}", t, c) for i, of in enumerate(names.values()) for m, t, c in of]
+    )
+    factors = {
+        key: {
+            test: steps.get((f"{i} {name[0]}", *name[1:]), 1)
+            for name, test in reversed(tests[key].items())  # a test has its first name's, where it has several
+        }
+        for i, key in enumerate(names)
     }
+    found = {key: nulls.permute(sources[key], factors[key], swaps=swaps, alpha=family.alpha) for key in tests}
     adjusted = _adjusted(found, names, family)
     for key, of in found.items():
         wanted = {test: adjusted[key][name].p_adjusted for name, test in names[key].items()}
         close = nulls.undecided({test: of[test] for test in wanted}, wanted, family.alpha)
         if close:
-            more = nulls.permute(
-                sources[key], close, swaps=nulls.ESCALATION * swaps, family=max(1, family_tests), alpha=family.alpha
-            )
-            of.update(more)
+            again = {test: factors[key][test] for test in close}
+            of.update(nulls.permute(sources[key], again, swaps=nulls.ESCALATION * swaps, alpha=family.alpha))
     adjusted = _adjusted(found, names, family)
     by_row = {key: {name: adjusted[key][of] for name, of in stands[key].items()} for key in rows}
     return (

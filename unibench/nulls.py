@@ -5,7 +5,7 @@ Legend: `P` pairs of systems, `R` resamples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +30,11 @@ class Tested:
     detectable: float
 
 
-def permute(
-    source: Source, tests: Iterable[Test], *, swaps: int, family: int = 1, alpha: float = 0.05
-) -> dict[Test, Tested]:
+def permute(source: Source, tests: Mapping[Test, int], *, swaps: int, alpha: float = 0.05) -> dict[Test, Tested]:
     """Returns every test's p and what it could have found, from `swaps` permutations of whole groups.
 
     A mean's null is the mean of its cells' nulls, language -> task -> overall; cells drawn jointly meet the same swaps.
-    `family` is how many tests p is to be adjusted with.
+    `tests` maps each to the most that its p is to be multiplied by.
     """
     study = source.study
     wanted = {test: _weights(test[1]) for test in tests}
@@ -56,16 +54,21 @@ def permute(
             sums[test] = sums[test] + share if test in sums else share
             coins[test] = max(coins.get(test, 0), groups)  # a mean has as many coins as its largest cell, at least
             if key == last[test]:
-                found = power.detectable(sums[test], groups=coins[test], family=family, alpha=alpha)
+                found = power.detectable(sums[test], groups=coins[test], family=tests[test], alpha=alpha)
                 p = resampling.p_value(study.delta(*test), sums.pop(test))
                 out[test] = Tested(p=p, swaps=swaps, detectable=found.difference)
     return out
 
 
 def undecided(found: Mapping[Test, Tested], adjusted: Mapping[Test, float], alpha: float) -> list[Test]:
-    """Returns the tests whose adjusted p may lie on the other side of alpha but for the luck of the draw."""
+    """Returns the tests whose adjusted p may lie on the other side of alpha but for the luck of the draw.
+
+    One that is rejected though no draw reached it is settled: no more draws could make its p larger than they do now.
+    """
     out = []
     for test, of in found.items():
+        if adjusted[test] <= alpha and of.p * (of.swaps + 1) < 1.5:
+            continue
         factor = adjusted[test] / of.p if of.p > 0 else 1.0
         if factor > 0 and resampling.near_edge(of.p, min(1.0, alpha / factor), of.swaps):
             out.append(test)

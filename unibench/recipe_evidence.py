@@ -70,7 +70,8 @@ class Recipe:
 class RecipeTest:
     """A recipe against the baseline's, overall (`task` None) or in a task, over the cells that all runs of both have.
 
-    `p_adjusted` is over all such tests that are not withheld.
+    `p_adjusted` is over all such tests that are not withheld. `one_teacher`: runs of a side learned from one teacher,
+    whose own luck they share.
     """
 
     recipe: str
@@ -80,6 +81,7 @@ class RecipeTest:
     p_adjusted: float
     cells: int
     cells_wanted: int
+    one_teacher: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,7 @@ def claims(
                 made[name[recipe], task, None] = RecipeTest(
                     recipe=name[recipe], against=name[own], task=task, claim=claim, p_adjusted=NAN,
                     cells=cells, cells_wanted=len(study.scope(task)),
+                    one_teacher=any(_one_teacher([known[model] for model in side]) for side in sides),
                 )  # fmt: skip
     adjusted = gates.CORRECTIONS[correction]({key: test.claim.p for key, test in made.items()}, alpha)
     return shown, tuple(replace(test, p_adjusted=adjusted[key].p_adjusted) for key, test in made.items())
@@ -201,6 +204,10 @@ def spread_of(values: Array) -> Spread:
     sd = float(values.std(ddof=1))
     luck = float(t.ppf(0.975, n - 1)) * 2**0.5 * sd if n >= FEWEST else NAN
     return Spread(mean=float(values.mean()), low=float(values.min()), high=float(values.max()), sd=sd, luck=luck)
+
+
+def _one_teacher(runs: Sequence[Facts]) -> bool:
+    return len(runs) > 1 and len({of.teacher_sha256 for of in runs}) == 1 and bool(runs[0].teacher_sha256)
 
 
 def _claim(

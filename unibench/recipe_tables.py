@@ -118,6 +118,11 @@ def claims(found: Evidence, title: str) -> Table | str:
             found.signed("perm:runs,studentised", "delta of recipes' mean scores",
                          max(claim.arrangements for claim in tested), "recipe", found.correction),
         ]  # fmt: skip
+    if any(test.one_teacher for test in found.recipe_tests):
+        notes.append(
+            "Runs of one side learned from one and the same teacher: what is claimed holds given this teacher, whose "
+            "own luck is in no p and no interval."
+        )
     return made(title, columns, rows, notes)
 
 

@@ -16,7 +16,7 @@ from unibench.board import Board, boards
 from unibench.board import choose_baseline as choose_baseline
 from unibench.comparisons import Comparison as Comparison
 from unibench.errors import UnknownName
-from unibench.footnotes import conclusions, footer
+from unibench.footnotes import conclusions, footer, tested
 from unibench.gaps import gaps_table
 from unibench.settings import of_record
 from unibench.store import RunRecord
@@ -101,7 +101,19 @@ def check(records: Sequence[RunRecord], shown: Shown, views: Sequence[str]) -> N
 def of_board(board: Board, shown: Shown, views: Sequence[str] = STANDARD) -> list[Table]:
     """Returns the tables of these views of one setting."""
     out = [table for view in VIEWS if view in views for table in VIEWS[view](board, shown)]
+    if shown.significance and "leaderboard" not in views:
+        out = _explained(out, board)
     return out if shown.significance else [_without_p(table) for table in out]
+
+
+def _explained(found: Sequence[Table], board: Board) -> list[Table]:
+    """Returns the tables, the first that shows what a test said with what every p stands on; a leaderboard says it."""
+    out = list(found)
+    for index, table in enumerate(out):
+        if any(column.name == "p adjusted" for column in table.columns) or cell_tables.TOLD_APART in table.footnotes:
+            out[index] = tables.with_notes(table, tested(board))
+            break
+    return out
 
 
 def _without_p(table: Table) -> Table:
@@ -150,11 +162,11 @@ def _languages(board: Board, shown: Shown) -> list[Table]:
 def _tests(board: Board, shown: Shown) -> list[Table]:
     found = []
     for task in (None, *shown.tasks_of(board)):
-        mine, rest = _of_task(board, task) if task else ((), f": {board.setting}")
+        rest = _of_task(board, task)[1] if task else f": {board.setting}"
         found.append(
             cell_tables.tests_table(
                 board.comparisons, f"Tests of {task or 'the overall means'}{rest}", task, shown.models_of(board),
-                shown.languages_of(), board.family, setting=board.setting, parallel=any(r.parallel for r in mine),
+                shown.languages_of(), board.family,
             )
         )  # fmt: skip
     return [table for table in found if table is not None]

@@ -147,7 +147,8 @@ def swap(
     Each pair is (system, baseline), two (S, N, K) arrays over the same seeds and rows; a group's rows change sides
     together, in all seeds at once, with probability 1/2, and every pair meets the same swaps. `draws` is a Generator,
     or what `draw_swaps` drew from one, for cells that are swapped jointly. Units pass through `metric.prepare` within
-    system and seed first. Inputs aren't mutated.
+    system and seed first. Inputs aren't mutated. Exact where rows are exchangeable as they are; for correlations, whose
+    units are ranked or standardised before any swap, nearly.
     Source: the approximate randomisation test of Noreen 1989, with groups as units.
     """
     out = np.full((len(pairs), resamples), np.nan)

@@ -43,9 +43,10 @@ class Entry:
 
 
 RANKED = (
-    "rank: by mean score, with the ranks it may have, for all models at once; models that share a letter under ties "
-    "are not told apart. Every pair is tested by a paired bootstrap over example groups, corrected by Holm over all "
-    "pairs (Mogstad et al. 2024; letters after Piepho 2004)."
+    "rank: of these trained models by mean score, with the ranks it may have, for all at once; models that share a "
+    "letter under ties are not told apart. Every pair is tested by a paired bootstrap over example groups, corrected "
+    "by Holm over all pairs (Mogstad et al. 2024; letters after Piepho 2004): another test and another family than p "
+    "adjusted, so the two may disagree."
 )
 Value = str | int | float | Entry | None
 Oracle = Mapping[tuple[str, str], Mapping[int, float]]  # (language, model) -> seed -> score
@@ -79,7 +80,7 @@ def leaderboard_table(
     """Returns one row a model: overall against the baseline, then its mean score in each of `tasks`.
 
     `standings` add its rank overall, with the ranks that it may have, and the letters of those it isn't told apart
-    from. Whole rows first, by relative improvement, then by difference; models that lack cells of the baseline last.
+    from. Whole rows first, by difference; models that lack cells of the baseline last.
     """
     overall = {row.model: row for row in found.rows if row.task is None and row.model in models}
     means = {(row.task, row.model): row for row in found.rows if row.task is not None and row.language is None}
@@ -91,6 +92,7 @@ def leaderboard_table(
         Column(name="RI %", kind="relative"),
         Column(name="Δ", kind="difference"),
         Column(name="ratio of means", kind="ratio"),
+        Column(name="Δ over chance", kind="difference"),
         Column(name="p adjusted", kind="p"),
         *([Column(name="rank", kind="rank"), Column(name="ties")] if ranked else []),
         Column(name="cells"),
@@ -101,7 +103,7 @@ def leaderboard_table(
         row = overall.get(model)
         if row is None:
             return True, True, 0.0, 0.0, model
-        return row.cells < row.cells_wanted, False, _last(row.relative_improvement), _last(row.delta), model
+        return row.cells < row.cells_wanted, False, _last(row.delta), _last(row.relative_improvement), model
 
     rows: list[tuple[Value, ...]] = []
     everyone = overall.keys() | {m for _, m in means if m in models}
@@ -112,12 +114,15 @@ def leaderboard_table(
         cells = f"{row.cells}/{row.cells_wanted}" if row else ""
         place = _place(ranked.get(model)) if ranked else ()
         if row is None or not row.baseline or model == row.baseline:
-            rows.append((model, "baseline" if row and row.baseline else None, None, None, None, *place, cells, *scores))
+            rows.append(
+                (model, "baseline" if row and row.baseline else None, None, None, None, None, *place, cells, *scores)
+            )
             continue
         marks = (PARTIAL,) if row.cells < row.cells_wanted else ()
         rows.append((
             model, entry(row.relative_improvement, row.ri_low, row.ri_high, marks),
-            entry(row.delta, row.ci_low, row.ci_high, marks), row.ratio, p_entry(row), *place, cells, *scores,
+            entry(row.delta, row.ci_low, row.ci_high, marks), row.ratio, row.corrected, p_entry(row), *place, cells,
+            *scores,
         ))  # fmt: skip
     withheld = [f"{s.model} is not ranked: {s.reason}." for s in ranked.values() if s.reason and s.model in everyone]
     notes = [RANKED, *withheld] if ranked else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 
@@ -29,14 +29,14 @@ FILTERS_NOTE = (
 class Facts:
     """What a page says beside tables and figures, as plain text.
 
-    `found`: what was found, a sentence or two each. `may` and `may_not`: one sentence each on what may and may not be
-    concluded. The rest are pairs of a name and what is said of it: `numbers` under the title, `signatures` and
-    `provenance` at the end.
+    `found`: a setting, as in Section, and what was found in it. `may` and `may_not`: one sentence each on what may and
+    may not be concluded. The rest are pairs of a name and what is said of it: `numbers` under the title, `signatures`
+    and `provenance` at the end.
     """
 
     may: str
     may_not: str
-    found: Sequence[str] = ()
+    found: Sequence[tuple[str, str]] = ()
     numbers: Sequence[tuple[str, str]] = ()
     signatures: Sequence[tuple[str, str]] = ()
     provenance: Sequence[tuple[str, str]] = ()
@@ -74,7 +74,7 @@ def page(tables: Sequence[Section], figures: Sequence[Figure], title: str, facts
         "<body>",
         '<a class="skip" href="#main">Skip to the results</a>',
         f"<header><h1><bdi>{text(title)}</bdi></h1>{_setting(shared, len(names))}{_pairs(facts.numbers, 'numbers')}",
-        f"{_concluded(facts)}</header>",
+        f"{_concluded(facts, names)}</header>",
         _bar(parts, filters),
         '<main id="main" tabindex="-1">',
         body or "<p class=empty>There is nothing to show: no results are stored.</p>",
@@ -104,8 +104,11 @@ def _setting(shared: str, many: int) -> str:
     return f'<p class="setting">{"In every setting: " if many > 1 else ""}{text(shared)}.</p>'
 
 
-def _concluded(facts: Facts) -> str:
-    found = "".join(f"<p>{text(sentence)}</p>" for sentence in facts.found)
+def _concluded(facts: Facts, names: Mapping[str, str]) -> str:
+    found = ""
+    for setting, sentence in facts.found:
+        name = names.get(setting, setting)
+        found += f"<p>{f'<b>{text(name)}.</b> ' if name else ''}{text(sentence)}</p>"
     first = f'<div class="found"><h2>What was found</h2>{found}</div>' if found else ""
     return (
         f'<aside aria-label="What may be concluded">{first}<div><h2>What may be concluded</h2><p>{text(facts.may)}</p>'

@@ -118,7 +118,7 @@ def _named(title: str, kind: str, setting: str) -> tuple[str, str]:
 
 def _about(figure: Figure) -> str:
     """Returns a figure's title without the subject that it shares with others."""
-    return _capital(figure.title.removeprefix(figure.subject).lstrip(", "))
+    return _capital(figure.title.removeprefix(figure.subject).lstrip(", ")) if figure.subject else figure.title
 
 
 def _capital(words: str) -> str:

@@ -94,21 +94,30 @@ CORRECTIONS: Mapping[str, Correction] = {
 }
 
 
+def hardest(correction: str, tests: Iterable[Hypothesis]) -> dict[Hypothesis, int]:
+    """Returns the most that each p can be multiplied by: at its first step, with nothing else rejected beside it.
+
+    Flat, the number of tests. In a tree, as many as share alpha at each branching on the way to it.
+    """
+    names = list(tests)
+    if correction != "gatekeeping":
+        return {name: len(names) for name in names}
+    paths = {name: _path(name) for name in names}
+    prefixes = {path[:depth] for path in paths.values() for depth in range(1, len(path) + 1)}
+    branches: dict[Path, int] = {}
+    for prefix in prefixes:
+        branches[prefix[:-1]] = branches.get(prefix[:-1], 0) + 1
+    return {name: int(np.prod([branches[path[:depth]] for depth in range(len(path))])) for name, path in paths.items()}
+
+
 def family_size(correction: str, tests: Iterable[Hypothesis]) -> int:
     """Returns what the number of resamples must scale with: the most that a p of this family can be multiplied by.
 
     At least the number of tests. More than that where a tree is uneven: one of 20 models with 10 tasks of 15 languages
     has languages at a share of 1 in 3,000, however few tests the other models have.
     """
-    paths = {_path(name) for name in tests}
-    if correction != "gatekeeping":
-        return len(paths)
-    prefixes = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
-    branches: dict[Path, int] = {}
-    for prefix in prefixes:
-        branches[prefix[:-1]] = branches.get(prefix[:-1], 0) + 1
-    products = [int(np.prod([branches[path[:depth]] for depth in range(len(path))])) for path in paths]
-    return max([len(paths), *products])
+    steps = hardest(correction, tests)
+    return max([len(steps), *steps.values()])
 
 
 def _shares(tests: Mapping[Path, float], depth: int) -> dict[Path, float]:
