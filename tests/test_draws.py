@@ -24,6 +24,11 @@ def source(*given: Cell) -> Source:
     return Source(pairing.plan(given, "mbert"), "setting")
 
 
+def digest_of(*groups: str) -> str:
+    """What stands for a set of groups in a seed: the first 16 hex digits of the sha256 of its sorted lines."""
+    return hashlib.sha256("\n".join(sorted(set(groups))).encode()).hexdigest()[:16]
+
+
 def test_translations_share_a_universe_and_their_draws() -> None:
     made = source(cell("t", "de", ("c", "a", "a"), parallel=True), cell("t", "en", ("b", "c", "d"), parallel=True))
     places = {language: made.place(("t", language)) for language in ("de", "en")}
@@ -39,10 +44,11 @@ def test_test_sets_of_their_own_are_drawn_apart() -> None:
     made = source(cell("t", "de", ("c", "a", "a"), parallel=False), cell("t", "en", ("b", "c", "d"), parallel=False))
     assert [made.place(("t", language))[1] for language in ("de", "en")] == [2, 3]
     assert made.place(("t", "de"))[0].tolist() == [1, 0, 0]
-    drawn = [resampling.draw_swaps(rng, 50, 3) for language in ("de", "en")
-             if isinstance(rng := made.swaps(("t", language), 3, 50), np.random.Generator)]  # fmt: skip
-    assert len(drawn) == 2
-    assert not np.array_equal(*drawn)
+    alike = source(cell("t", "de", ("c", "a", "d"), parallel=False), cell("t", "en", ("a", "c", "d"), parallel=False))
+    assert len({alike.seed(("t", language)) for language in ("de", "en")}) == 2, "not said to be translations"
+    for other in (made, alike):
+        for draw in (other.weights, other.swaps):
+            assert not np.array_equal(draw(("t", "de"), 3, 50), draw(("t", "en"), 3, 50))
 
 
 @pytest.mark.parametrize("parallel", [True, False])
@@ -51,18 +57,40 @@ def test_the_seed_is_the_hash_of_what_it_is_for(parallel: bool) -> None:
     for kind, ask, draw in (
         ("bootstrap", made.weights, resampling.draw_weights), ("swap", made.swaps, resampling.draw_swaps)
     ):  # fmt: skip
-        digest = hashlib.sha256(f"{kind}\nsetting\nt\n{'' if parallel else 'en'}".encode()).digest()
+        parts = ("setting", digest_of("a", "b", "c"), "" if parallel else "en")
+        assert made.seed(("t", "en")) == parts
+        digest = hashlib.sha256("\n".join((kind, *parts)).encode()).digest()
         expected = draw(np.random.default_rng(int.from_bytes(digest, "big")), 20, 3)
-        drawn = ask(("t", "en"), 3, 20)
-        assert np.array_equal(draw(drawn, 20, 3) if isinstance(drawn, np.random.Generator) else drawn, expected)
+        assert np.array_equal(ask(("t", "en"), 3, 20), expected)
 
 
-def test_another_number_of_resamples_or_task_is_drawn_anew() -> None:
-    made = source(cell("s", "en", ("a", "b", "c"), parallel=True), cell("t", "en", ("a", "b", "c"), parallel=True))
+def test_another_number_of_resamples_is_drawn_anew_and_begins_alike() -> None:
+    made = source(cell("t", "en", ("a", "b", "c"), parallel=True))
     few, many = made.swaps(("t", "en"), 3, 5), made.swaps(("t", "en"), 3, 9)
     assert (len(few), len(many)) == (5, 9)
     assert np.array_equal(few, many[:5])
-    assert not np.array_equal(made.swaps(("s", "en"), 3, 64), made.swaps(("t", "en"), 3, 64))
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_tasks_on_the_same_items_share_their_draws_in_any_order_of_rows(parallel: bool) -> None:
+    made = source(
+        cell("s", "en", ("a", "b", "c"), parallel=parallel),
+        cell("t", "en", ("c", "c", "a", "b"), parallel=parallel),
+        cell("u", "en", ("a", "b", "d"), parallel=parallel),
+    )
+    assert made.groups(("s", "en")) == made.groups(("t", "en")) == ("a", "b", "c")
+    assert made.place(("t", "en"))[0].tolist() == [2, 2, 0, 1]
+    for draw in (made.weights, made.swaps):
+        drawn = {task: draw((task, "en"), 3, 64) for task in ("s", "t", "u", "s")}
+        assert np.array_equal(drawn["s"], drawn["t"])
+        assert not np.array_equal(drawn["s"], drawn["u"]), "items of its own"
+
+
+def test_a_task_in_fewer_languages_has_another_universe_so_is_drawn_apart() -> None:
+    both = [cell("s", "de", ("a", "b"), parallel=True), cell("s", "en", ("a", "c"), parallel=True)]
+    made = source(*both, cell("t", "en", ("a", "c"), parallel=True))
+    assert made.seed(("s", "de")) == made.seed(("s", "en")) == ("setting", digest_of("a", "b", "c"), "")
+    assert made.seed(("t", "en")) == ("setting", digest_of("a", "c"), "")
 
 
 def test_means_run_over_languages_then_tasks() -> None:
@@ -86,7 +114,7 @@ def test_what_is_kept_are_the_first_draws_of_every_run() -> None:
     for (model, seed), mine in zip([("small", 1), ("mbert", 0)], drawn, strict=True):
         (one,) = [r for r in records if (r.job.model, r.language, r.job.seed) == (model, "en", seed)]
         names = sorted(set(one.groups))
-        weights = resampling.draw_weights(resampling.generator("bootstrap", "s", "xnli", ""), 20, len(names))
+        weights = resampling.draw_weights(resampling.generator("bootstrap", "s", digest_of(*names), ""), 20, len(names))
         for r in range(20):
             rows = [i for i in range(N) for _ in range(weights[r][names.index(one.groups[i])])]
             assert mine[r] == pytest.approx(metrics.score("accuracy", one.units[rows]), abs=1e-6)

@@ -13,7 +13,16 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
 from unibench.stats.corrections import holm, resamples_for
-from unibench.stats.gates import CORRECTIONS, Adjusted, Hypothesis, family_size, flat_bh, flat_holm, gatekeeping
+from unibench.stats.gates import (
+    CORRECTIONS,
+    Adjusted,
+    Hypothesis,
+    family_size,
+    flat_bh,
+    flat_holm,
+    gatekeeping,
+    hardest,
+)
 
 NAN = float("nan")
 Tests = dict[Hypothesis, float]
@@ -210,6 +219,34 @@ def test_what_is_no_probability_is_refused(p: float) -> None:
     for method in CORRECTIONS.values():
         with pytest.raises(ValueError, match="expected a number from 0 to 1"):
             method({("a", None, None): p}, 0.05)
+
+
+@pytest.mark.parametrize("family", SMALL, ids=["one", "two", "three", "uneven", "gates missing"])
+def test_the_hardest_step_of_a_test_is_one_over_its_share_with_nothing_but_its_gates_rejected(
+    family: list[Hypothesis],
+) -> None:
+    steps = hardest("gatekeeping", family)
+    assert list(steps) == family
+    for name in family:
+        assert Fraction(1, steps[name]) == shares(family, set(above(name)))[name]
+        # so, where nothing else has a small p, that is what its own is multiplied by
+        tests: Tests = {other: 0.0 if other in above(name) else 1.0 for other in family} | {name: 0.001}
+        assert gatekeeping(tests)[name].p_adjusted == pytest.approx(0.001 * steps[name])
+    assert family_size("gatekeeping", family) == max(len(family), *steps.values())
+    rng = np.random.default_rng(7)
+    for _ in range(30):  # and no p is ever multiplied by more, but for what its gates hold it back
+        tests = {name: float(rng.random() ** 6) for name in family}
+        for name, found in gatekeeping(tests).items():
+            most = max(tests[g] * steps[g] for g in [name, *above(name)] if g in tests)
+            assert found.p_adjusted <= min(1.0, most) + 1e-12
+
+
+def test_flat_corrections_have_one_hardest_step_the_number_of_tests() -> None:
+    family = tree(2, 3, 4)
+    for correction in ("holm", "bh"):
+        assert hardest(correction, family) == dict.fromkeys(family, len(family))
+        assert family_size(correction, family) == len(family)
+    assert hardest("gatekeeping", []) == hardest("holm", []) == {}
 
 
 def test_resamples_follow_the_smallest_share() -> None:

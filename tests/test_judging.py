@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from scipy.stats import norm
 from statsmodels.stats.multitest import multipletests
 from toy_records import record, store
 
@@ -190,7 +191,7 @@ def close_call() -> tuple[Family, Comparisons, dict[str, nulls.Tested], Source]:
     found = judged(of, given)
     source = Source(pairing.plan(cells(given), "mbert"), "s")
     key = (("xnli", "en"),)
-    few = nulls.permute(source, [(m, key) for m in of.models], swaps=R, family=5)
+    few = nulls.permute(source, {(m, key): 5 for m in of.models}, swaps=R)
     return of, found, {test[0]: tested for test, tested in few.items()}, source
 
 
@@ -204,13 +205,40 @@ def test_only_what_is_near_the_edge_is_drawn_again_and_no_other_p_moves() -> Non
     rows = {name[0]: row for name, row in names(found).items() if name[1] is None and name[0] != "mbert"}
     for model, row in rows.items():
         if model in opened:
-            again = nulls.permute(source, [(model, key)], swaps=nulls.ESCALATION * R)[model, key]
-            assert (row.p, row.swaps) == (again.p, nulls.ESCALATION * R)
+            again = nulls.permute(source, {(model, key): 5}, swaps=nulls.ESCALATION * R)[model, key]
+            assert (row.p, row.swaps, row.detectable) == (again.p, nulls.ESCALATION * R, again.detectable)
         else:
             assert (row.p, row.swaps, row.detectable) == (few[model].p, R, few[model].detectable)
     final = multipletests([row.p for row in rows.values()], method="holm")[1]
     assert [row.p_adjusted for row in rows.values()] == pytest.approx(list(final))
     assert found.swaps == R  # "at least"
+
+
+# three models, three tasks, the languages of each: shares of alpha by hand
+BRANCHES = {None: 3, "xnli": 27, "wikiann": 18, "sts17": 9}
+
+
+@pytest.mark.parametrize(
+    ("of", "hardest"),
+    [
+        (family(), lambda t, x: BRANCHES[t] if x else 3 if t is None else 9),
+        (family(correction="holm"), lambda t, x: 27),  # 6 cells, 2 means of tasks and the overall one, of each model
+        (family(correction="bh", scope="tasks"), lambda t, x: 1 if x and t != "sts17" else 12),
+    ],
+    ids=["gatekeeping", "holm", "outside the family"],
+)
+def test_what_is_detectable_is_so_at_the_hardest_step_of_each_test(of: Family, hardest: Any) -> None:
+    """The task sts17 is its only cell: one test, and what stands in the family of the two decides."""
+    found = judged(of, resamples=1100)
+    source = Source(pairing.plan(cells(records()), "mbert"), "s")
+    for (model, task, language), row in names(found).items():
+        if model == "mbert":
+            continue
+        test = (model, source.study.scope(task) if language is None else ((str(task), language),))
+        plain = nulls.permute(source, {test: 1}, swaps=row.swaps)[test]
+        assert plain.p == row.p
+        wider = (norm.isf(0.025 / hardest(task, language)) + norm.ppf(0.8)) / (norm.isf(0.025) + norm.ppf(0.8))
+        assert row.detectable == pytest.approx(plain.detectable * wider), (model, task, language)
 
 
 def test_a_family_raises_the_swaps_with_its_size() -> None:

@@ -10,6 +10,9 @@ from unibench.errors import without_language
 from unibench.store import RunRecord
 from unibench.tables import Column, Table
 
+# what stands before the last name of an absolute path: it tells nobody on another machine anything
+FOLDERS = re.compile(r"(?<![\w/:.])(?:/[^/\s:]+)+/(?=[^/\s]+)")
+
 _Alike = tuple[str, str, tuple[str, ...], tuple[int, ...]]  # status, reason, languages, seeds
 
 
@@ -60,5 +63,6 @@ def general(records: Iterable[RunRecord]) -> list[tuple[RunRecord, str]]:
         if len(languages[reason]) == 1:
             reason = without_language(reason, record.language)
         hub = CATALOGUE[model].hub if model in CATALOGUE else model
+        reason = FOLDERS.sub("", reason)
         out.append((record, re.sub(rf"(?<!\S){re.escape(hub)}(?!\S)", "…", reason)))
     return out

@@ -42,5 +42,6 @@ def figure_text(value: float, kind: Kind) -> str:
     if kind == "score":
         return f"{100 * value:.1f}"
     if kind in ("difference", "relative"):
-        return f"{100 * value:+.1f}"
+        text = f"{100 * value:+.1f}"
+        return "0.0" if text[1:] == "0.0" else text
     return f"{value:g}"

@@ -26,6 +26,7 @@ class Drawn:
     title: str
     caption: str
     figure: Any
+    subject: str = ""  # what figures of one model have in common, and their titles start with
 
 
 def figures(board: Board, shown: Shown, *, theme: Mode = "light") -> Iterator[Drawn]:
@@ -41,39 +42,38 @@ def figures(board: Board, shown: Shown, *, theme: Mode = "light") -> Iterator[Dr
         yield Drawn(
             name="forest", title=f"Every model {against}",
             figure=plots.forest(found, measure="delta", alpha=alpha, theme=theme),
-            caption="Mean difference over languages, then tasks, in points, with its 95 % interval. Filled: adjusted p "
-            f"at most {alpha:g}.",
+            caption="Differences in points, mean over languages, then tasks.",
         )  # fmt: skip
     for row in best:
         # where the baseline is near its floor everywhere, there is no relative improvement to show
-        measure: plots.Measure = "relative_improvement" if row.ri_cells else "delta"
-        of = "Relative improvement" if row.ri_cells else "Difference"
+        often = 2 * row.ri_cells >= row.cells
+        measure: plots.Measure = "relative_improvement" if often else "delta"
+        of = "Relative improvement in %" if often else "Difference in points"
+        subject = f"{row.model} {against}"
         yield Drawn(
-            name=f"heat-{row.model}", title=f"{row.model} {against}, by task and language",
+            name=f"heat-{row.model}", subject=subject, title=f"{subject}, by task and language",
             figure=plots.heat_map(
                 found, model=row.model, groups=_scripts(board), measure=measure, alpha=alpha, theme=theme
             ),
-            caption=f"{of} in each task and language. A dot marks an adjusted p of at most {alpha:g}; hatching says "
-            "why a cell has no value.",
+            caption=f"{of} in each task and language, and each task's mean.",
         )  # fmt: skip
         yield Drawn(
-            name=f"forest-{row.model}", title=f"{row.model} {against}, cell by cell",
+            name=f"forest-{row.model}", subject=subject, title=f"{subject}, cell by cell",
             figure=plots.forest(found, model=row.model, measure="delta", alpha=alpha, theme=theme),
-            caption="Differences in points with 95 % intervals, n and adjusted p.",
+            caption="Differences in points, in each task and language.",
         )  # fmt: skip
     friedman = board.evidence.friedman
     if friedman is not None and not friedman.reason:
         yield Drawn(
             name="critical-difference", title="Critical difference",
             figure=plots.critical_difference(friedman, theme=theme),
-            caption="Mean ranks over cells (Friedman, Nemenyi; Demšar 2006). Models under one bar are not told apart. "
-            "Descriptive, for cells that share a fine-tuning move together.",
+            caption=f"Mean ranks over {friedman.blocks} cells, 1 is best (Friedman, Nemenyi; Demšar 2006).",
         )  # fmt: skip
     points = efficiency.points(board.ok, found, shown.speeds)
     if points:
         yield Drawn(
             name="pareto", title="Score against size and speed", figure=plots.pareto(points, theme=theme),
-            caption="On the line: no other model is both better and smaller (faster).",
+            caption="Mean score against the number of parameters, and against examples per second.",
         )  # fmt: skip
     gaps = transfer.gaps(board.ok, found)
     if gaps:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from unibench.board import Board
+from unibench.comparisons import Comparison
 from unibench.errors import UserError
 from unibench.footnotes import conclusions, signatures
+from unibench.numerals import figure_text
 from unibench.page import Facts, Figure, Section, page, section
 from unibench.plots import to_svg
 from unibench.report import VIEWS, Shown, of_board
@@ -27,6 +30,7 @@ HEADINGS = {
 NOTHING_COMPARED = (
     "Nothing is tested here: there is one model alone, the baseline has no scores, or the family tests nothing of this."
 )
+MOST_NAMED = 6  # models not told apart from the baseline that are named one by one
 NOTHING_CLAIMED = "So no number of this page says that one model is better than another."
 
 
@@ -43,19 +47,57 @@ def html(boards: Iterable[Board], shown: Shown, views: Sequence[str], title: str
         if view in views:
             for board in held:
                 sections += [
-                    section(table, kind=HEADINGS[view], tasks=tasks, models=models, languages=codes)
+                    section(
+                        table, kind=HEADINGS[view], setting=board.setting, tasks=tasks, models=models, languages=codes
+                    )
                     for table in of_board(board, shown, (view,))
                 ]
     drawn = [
         Figure(
-            title=figure.title if len(held) == 1 else f"{figure.title}: {board.setting}",
+            title=figure.title,
             svg=to_svg(figure.figure, figure.title, figure.caption),
             caption=figure.caption,
+            setting=board.setting,
+            subject=figure.subject,
         )
         for board in held
         for figure in figures(board, shown, theme="auto")
     ]
     return page(sections, drawn, title, _facts(held))
+
+
+def findings(board: Board) -> str:
+    """Returns in a sentence or two what a board's tests found, overall and how often below; "" where none was made."""
+    alpha, baseline = board.family.alpha, board.baseline
+    tested = [row for row in board.comparisons.rows if not math.isnan(row.p_adjusted) and row.model != baseline]
+    overall = sorted((row for row in tested if row.task is None), key=lambda row: (-row.delta, row.model))
+    if not overall:
+        return ""
+    apart = [
+        f"{_whole(row)} is {'better' if row.delta > 0 else 'worse'} "
+        f"(Δ {figure_text(row.delta, 'difference').replace('-', '−')}, adjusted p {figure_text(row.p_adjusted, 'p')})"
+        for row in overall
+        if row.p_adjusted <= alpha
+    ]
+    same = [_whole(row) for row in overall if row.p_adjusted > alpha]
+    if len(same) > MOST_NAMED:
+        same = [f"{len(same)} models"]
+    below = [
+        f"in single {what} {sum(row.p_adjusted <= alpha for row in of)} of {len(of)} tests"
+        for what, of in (
+            ("tasks", [row for row in tested if row.task is not None and row.language is None]),
+            ("languages", [row for row in tested if row.language is not None]),
+        )
+        if of
+    ]
+    said = [*apart, *([f"not told apart from it: {', '.join(same)}"] if same else [])]
+    counts = f" A difference is found {', '.join(below)}." if below else ""
+    return f"Over all tasks, against {baseline}: {'; '.join(said)}.{counts}"
+
+
+def _whole(row: Comparison) -> str:
+    """Returns a model's name, and on how many cells it was compared where that is not all of them."""
+    return row.model if row.cells == row.cells_wanted else f"{row.model} (in {row.cells} of {row.cells_wanted} cells)"
 
 
 def _facts(boards: Sequence[Board]) -> Facts:
@@ -73,7 +115,8 @@ def _facts(boards: Sequence[Board]) -> Facts:
         for what, text in signatures(board)
     ]
     may, may_not = _said(boards)
-    return Facts(may=may, may_not=may_not, numbers=numbers, signatures=signed, provenance=_provenance(ok))
+    found = [(board.setting, sentence) for board in boards if (sentence := findings(board))]
+    return Facts(may=may, may_not=may_not, found=found, numbers=numbers, signatures=signed, provenance=_provenance(ok))
 
 
 def _said(boards: Iterable[Board]) -> tuple[str, str]:

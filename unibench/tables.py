@@ -86,7 +86,8 @@ def leaderboard_table(
     means = {(row.task, row.model): row for row in found.rows if row.task is not None and row.language is None}
     chance = {(row.task, row.model) for row in found.rows if row.language is not None and not row.above_floor}
     metric = {task: row.metric for (task, _), row in means.items() if task is not None}
-    ranked = {standing.model: standing for standing in (standings or {}).get(None, ())}
+    placed = {standing.model: standing for standing in (standings or {}).get(None, ())}
+    ranked = placed if any(not standing.reason for standing in placed.values()) else {}
     columns = (
         Column(name="model"),
         Column(name="RI %", kind="relative"),
@@ -124,8 +125,8 @@ def leaderboard_table(
             entry(row.delta, row.ci_low, row.ci_high, marks), row.ratio, row.corrected, p_entry(row), *place, cells,
             *scores,
         ))  # fmt: skip
-    withheld = [f"{s.model} is not ranked: {s.reason}." for s in ranked.values() if s.reason and s.model in everyone]
-    notes = [RANKED, *withheld] if ranked else []
+    withheld = [f"{s.model} is not ranked: {s.reason}." for s in placed.values() if s.reason and s.model in everyone]
+    notes = [*([RANKED] if ranked else []), *withheld]
     return Table(title=title, columns=columns, rows=tuple(rows), footnotes=(*legend(rows), *notes))
 
 
