@@ -50,6 +50,8 @@ INVENTORY = (
      "test_resampling.test_a_planted_gap_is_found_whatever_the_scales"),
     ("the same over languages, tasks, all", "compare nulls draws pairing", SHAPES,
      f"{HERE}.test_one_test_in_twenty_rejects_at_every_level", f"{HERE}.test_planted_gaps_are_found"),
+    ("the same over tasks on the same items", "nulls draws", OF_SCORES,
+     "test_nulls.test_the_overall_test_of_tasks_on_the_same_items_keeps_its_level_and_drawn_apart_would_not", ""),
     ("any false rejection: gatekeeping", "stats.gates judging", SHAPES,
      f"{HERE}.test_any_false_rejection_has_a_chance_of_alpha", f"{HERE}.test_planted_gaps_are_found"),
     ("any false rejection: all trees", "stats.gates", OF_SCORES,

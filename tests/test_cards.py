@@ -70,6 +70,8 @@ def test_minimal_card(tmp_path: Path) -> None:
         ('hub = "o/tiny", config = "{lang}", split = "test"', 'hub = "tiny"', "eval.config is missing"),
         ('config = "{lang}", split = "test"', 'config = "all", split = "test"', "must choose the language in one way"),
         (', licence = "l"', "", "about.licence is missing"),
+        ('licence = "l"', 'licence = "l", translations = "matched"', "about.translations is 'matched'; expected \"unmat"),
+        ('licence = "l"', 'licence = "l", translations = ""', 'about.translations is ""; expected a text'),
         ('train_language = "en"', "", "train_language is what"),
         ('protocol = "zero-shot"', 'protocol = "none"', "\"none\" is for a card without"),
         ('split = "test"', 'split = "test", on_error = "skip"', "eval.on_error belongs at the top of the card"),
@@ -190,6 +192,21 @@ def test_a_map_leads_to_labels_of_the_card(tmp_path: Path) -> None:
         load_card(write(tmp_path, ner + 'options = { scheme = "iob" }\n'))
     with pytest.raises(CardError, match=r"on_error is 'ignore'; expected one of stop, skip"):
         load_card(write(tmp_path, ner + 'on_error = "ignore"\n'))
+
+
+def test_translations_that_cannot_be_matched_are_said_and_move_no_hash(tmp_path: Path) -> None:
+    said = MINIMAL.replace('licence = "l"', 'licence = "l", translations = "unmatched"')
+    plain, loose = load_card(write(tmp_path, MINIMAL)), load_card(write(tmp_path, said))
+    assert "translations" not in plain.about
+    assert loose.about["translations"] == "unmatched"
+    assert loose.sha256 == plain.sha256, "what a card says about its data is no part of how a number is made"
+    built_in = {card.name: card for card in all_cards(BUILT_IN)}
+    unmatched = {name for name, card in built_in.items() if "translations" in card.about}
+    assert unmatched >= {"pawsx", "mlqa", "indicxnli", "americasnli"}
+    assert not any(built_in[name].parallel for name in unmatched), "rows that can be matched are parallel"
+    with pytest.raises(CardError) as caught:
+        load_card(write(tmp_path, said.replace("unmatched", "none")))
+    assert "\n" not in str(caught.value)
 
 
 def test_hash_covers_what_can_move_a_number_and_nothing_else(tmp_path: Path) -> None:

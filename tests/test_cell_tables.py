@@ -92,6 +92,10 @@ def alone(records: Iterable[RunRecord]) -> list[RunRecord]:
     return [replace(r, groups=tuple(f"{i:04d}" for i in range(N))) for r in records]
 
 
+def digest_of(groups: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(set(groups))).encode()).hexdigest()[:16]
+
+
 def columns(shown: Table) -> list[str]:
     return [column.name for column in shown.columns]
 
@@ -115,6 +119,20 @@ def test_mcnemar_stands_where_it_is_valid_and_nowhere_else() -> None:
         assert row(shown, language)["p McNemar"] == pytest.approx(binomtest(int(ours), int(ours + theirs)).pvalue)
         assert row(shown, language)["p"] == pytest.approx(row(shown, language)["p McNemar"], abs=0.08)
     assert row(shown, "mean of 2")["p McNemar"] is None
+    assert [note for note in shown.footnotes if "McNemar" in note] == [
+        "p McNemar: exact, two-sided, of one seed's hits and misses; not adjusted, and in no family."
+    ]
+    assert not any("McNemar" in note for note in judged(pairs, "xnli").footnotes)
+
+
+def test_groups_stand_beside_examples() -> None:
+    shown = judged(store([("mbert", 0.5), ("small", 0.6)]), "xnli")
+    assert columns(shown)[-3:] == ["n", "groups", "signature"]
+    assert (row(shown, "de")["n"], row(shown, "de")["groups"]) == (N, 40), "groups of three"
+    assert (row(shown, "mean of 3")["n"], row(shown, "mean of 3")["groups"]) == (3 * N, 40), "translations share them"
+    overall = judged(store([("mbert", 0.5), ("small", 0.6)]), "the overall means")
+    # xnli once, wikiann in each language, sts17
+    assert (row(overall, "mean of 6")["n"], row(overall, "mean of 6")["groups"]) == (6 * N, 4 * 40)
 
 
 def test_equivalence_stands_where_the_family_has_a_margin() -> None:
@@ -122,12 +140,13 @@ def test_equivalence_stands_where_the_family_has_a_margin() -> None:
     records += [replace(r, job=replace(r.job, model="twin")) for r in records if r.job.model == "mbert"]
     plain = judged(records, "xnli")
     assert not any("within" in name for name in columns(plain))
-    family = Family(name="near", written="2026-01-01", question="Which?", margin=2.5)
+    family = Family(name="near", written="2026-01-01", question="Which?", margin=7.5)
     shown = judged(records, "xnli", family=family)
-    assert [name for name in columns(shown) if "within" in name] == ["within ±2.5", "p within"]
-    assert any("within ±2.5: whether the difference lies within 2.5 points" in note for note in shown.footnotes)
-    verdicts = {line[1]: line[columns(shown).index("within ±2.5")] for line in shown.rows if line[0] == "mean of 3"}
+    assert [name for name in columns(shown) if "within" in name] == ["within ±7.5", "p within"]
+    assert any("within ±7.5: whether the difference lies within 7.5 points" in note for note in shown.footnotes)
+    verdicts = {line[1]: line[columns(shown).index("within ±7.5")] for line in shown.rows if line[0] == "mean of 3"}
     assert verdicts == {"small": "different", "twin": "equivalent"}
+    assert row(shown, "mean of 3", "twin")["p within"] == pytest.approx((1 - 0.075) ** 40), "40 groups, none differs"
     for name in ("p", "p adjusted", "Δ", "Δ BCa", "detectable"):
         assert row(shown, "de", "small")[name] == row(plain, "de", "small")[name]
 
@@ -135,10 +154,11 @@ def test_equivalence_stands_where_the_family_has_a_margin() -> None:
 def test_every_test_signs_the_seed_of_the_generator_that_it_used() -> None:
     records = store([("mbert", 0.6), ("small", 0.7)])
     setting = "zero-shot from en"
+    items = digest_of(records[0].groups)
     used: Mapping[tuple[str, str], tuple[str, ...]] = {
-        ("xnli", "de"): (setting, "xnli", ""), ("xnli", "mean of 3"): (setting, "xnli", ""),
-        ("wikiann", "ro"): (setting, "wikiann", "ro"), ("sts17", "en-tr"): (setting, "sts17", "en-tr"),
-        ("wikiann", "mean of 2"): (setting, "wikiann"), ("the overall means", "mean of 6"): (setting,),
+        ("xnli", "de"): (setting, items, ""), ("xnli", "mean of 3"): (setting, items, ""),
+        ("wikiann", "ro"): (setting, items, "ro"), ("sts17", "en-tr"): (setting, items, "en-tr"),
+        ("wikiann", "mean of 2"): (setting,), ("the overall means", "mean of 6"): (setting,),
     }  # fmt: skip
     for (task, place), seeded in used.items():
         line = row(judged(records, task), place, "small")
@@ -148,13 +168,14 @@ def test_every_test_signs_the_seed_of_the_generator_that_it_used() -> None:
         assert signed.family == DEFAULT.label
         assert signed.correction == "gatekeeping"
         assert signed.test == "perm:groups,two-sided"
+        assert signed.definition == "delta of scores to mbert"
 
 
 def test_the_signed_seed_and_resamples_give_back_the_p() -> None:
     records = [record(m, "wikiann", "ro", quality=q) for m, q in (("mbert", 0.6), ("small", 0.63))]
     line = row(judged(records, "wikiann"), "ro", "small")
     signed = Signature.parse(str(line["signature"]))
-    parts = ("swap", "zero-shot from en", "wikiann", "ro")
+    parts = ("swap", "zero-shot from en", digest_of(records[0].groups), "ro")
     assert seed_of(*parts) == signed.seed
     groups = sorted(set(records[0].groups))
     place = resampling.group_index(records[0].groups, groups)
@@ -169,9 +190,7 @@ def test_the_signed_seed_and_resamples_give_back_the_p() -> None:
 
 def test_nothing_tested_is_no_table() -> None:
     for rows in (ROWS[:1], [made("base", None), made("lone", None)]):
-        assert (
-            cell_tables.tests_table(found(rows), "t", "t", MODELS, None, DEFAULT, setting="s", parallel=False) is None
-        )
+        assert cell_tables.tests_table(found(rows), "t", "t", MODELS, None, DEFAULT) is None
     views = leaderboard([record("mbert"), record("small", seed=1)], resamples=100, views=("tests",))
     assert views == []
 

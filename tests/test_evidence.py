@@ -16,6 +16,7 @@ from unibench import evidence, metrics, pairing, remembered
 from unibench.cells import cells
 from unibench.compare import Compared, compared
 from unibench.evidence import Evidence
+from unibench.evidence_tables import tables
 from unibench.facts import BASELINES, VARIANTS
 from unibench.recipe_evidence import spread_of
 from unibench.stats import corrections
@@ -170,6 +171,26 @@ def test_another_recipe_moves_no_raw_p_and_the_correction_is_the_one_asked_for()
     assert [t.claim for t in alone.recipe_tests] == [t.claim for t in beside.recipe_tests if t.recipe == "m (5 runs)"]
     adjusted = corrections.benjamini_hochberg([t.claim.p for t in beside.recipe_tests])
     assert [t.p_adjusted for t in beside.recipe_tests] == pytest.approx(adjusted)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "one"),
+    [("ttttt", "", True), ("", "ttttt", True), ("ttttu", "", False), ("tuvwx", "", False), ("", "", False)],
+)
+def test_one_teacher_is_said_of_a_side_whose_runs_all_learned_from_it(ours: str, theirs: str, one: bool) -> None:
+    def side(name: str, size: str, teachers: str) -> list[RunRecord]:
+        return [
+            made
+            for seed, quality in enumerate((0.60, 0.61, 0.62, 0.59, 0.60))
+            for made in runs_of(f"{name}-s{seed}", quality, recipe=name, pretraining_seed=seed, size=size,
+                                **({"teacher_sha256": teachers[seed]} if teachers else {}))
+        ]  # fmt: skip
+
+    found = of([*side("base", "small", theirs), *side("good", "base", ours)], "base-s0")
+    assert len(found.recipe_tests) == 4
+    assert {test.one_teacher for test in found.recipe_tests} == {one}
+    notes = " ".join(note for table in tables(found, "toy") for note in table.footnotes)
+    assert ("what is claimed holds given this teacher" in notes) == one
 
 
 def test_few_runs_are_shown_but_claim_nothing_and_a_copy_is_no_run() -> None:

@@ -101,6 +101,68 @@ def test_a_family_written_after_results_is_called_late_with_how_many() -> None:
     assert "exploratory" not in said(one(before))
 
 
+STANDS_ON = ("p: that of the difference", "p adjusted: ", "Every p is a checkpoint claim")
+
+
+def explained(board: Board, views: tuple[str, ...], **shown: Any) -> list[tuple[str, int]]:
+    """The tables in order, with how many of the three notes on every p each carries."""
+    return [
+        (table.title.split(":")[0], sum(note.startswith(STANDS_ON) for note in table.footnotes))
+        for table in of_board(board, Shown(**shown), views)
+    ]
+
+
+def test_without_the_leaderboard_the_first_table_that_shows_a_test_says_what_p_stands_on() -> None:
+    board = one(store([("mbert", 0.5), ("small", 0.9)]), family=family(written="2026-01-10"))
+    tasks = ["sts17", "wikiann", "xnli"]
+    assert explained(board, ("leaderboard", "tasks")) == [("Leaderboard", 3), *((task, 0) for task in tasks)]
+    assert explained(board, ("tasks",)) == [("sts17", 3), ("wikiann", 0), ("xnli", 0)]
+    tests = [(f"Tests of {task}", 0) for task in tasks]
+    assert explained(board, ("tests",)) == [("Tests of the overall means", 3), *tests]
+    assert [many for _, many in explained(board, ("languages",))] == [3, 0, 0], "▲ is a test's word"
+    assert [many for _, many in explained(board, ("tasks",), significance=False)] == [0, 0, 0]
+    whole = of_board(board, Shown(), ("leaderboard",))[0].footnotes
+    for view in ("tasks", "tests", "languages"):
+        first = of_board(board, Shown(), (view,))[0].footnotes
+        assert set(footnotes.tested(board)) <= set(first) & set(whole)
+
+
+def test_a_table_without_marks_is_passed_over_by_what_p_stands_on() -> None:
+    board = one(store([("mbert", 0.6), ("small", 0.6)]))
+    assert all(not row.p_adjusted <= 0.05 for row in board.comparisons.rows)
+    assert [many for _, many in explained(board, ("languages",))] == [0, 0, 0]
+    found = dict(explained(board, ("languages", "tests")))
+    assert found["Tests of the overall means"] == 3
+    assert sum(found.values()) == 3
+
+
+def test_translations_that_cannot_be_matched_are_named_with_what_it_does_to_means() -> None:
+    def about(record: RunRecord) -> RunRecord:
+        loose = {"translations": "unmatched"} if record.job.task in ("wikiann", "sts17") else {}
+        return replace(record, provenance=replace(record.provenance, extra=loose))  # type: ignore[arg-type]
+
+    (note,) = [n for n in footer(one(map(about, store())), narrowed=False) if "can't be matched" in n]
+    assert note.startswith(
+        "Translations whose rows can't be matched, so languages are resampled apart: sts17, wikiann. "
+    )
+    assert "too narrow intervals and too small p" in note
+    assert "can't be matched" not in said(one(store()))
+
+
+def test_the_share_of_what_chance_leaves_is_explained_and_so_is_the_order() -> None:
+    text = said(one(store()))
+    assert "Δ over chance: (score - baseline) / (1 - the baseline's chance floor), a mean over all cells" in text
+    near = [record("mbert", "xnli", x, quality=q) for x, q in (("de", 0.35), ("en", 0.9))]
+    near += [record("small", "xnli", x, quality=0.7) for x in ("de", "en")]
+    assert "rows are sorted by Δ" in said(one(near))
+
+
+def test_what_bh_does_not_control_is_in_the_conclusion() -> None:
+    for correction in CORRECTIONS:
+        (may, _) = conclusions(one(store(), family=family(correction=correction)))
+        assert ("the share of false findings that alpha allows" in may) == (correction == "bh")
+
+
 def test_a_family_that_asks_about_recipes_is_told_that_no_p_here_answers() -> None:
     assert "asks about recipes, and every p here is of checkpoints" in said(one(store(), family=family(claim="recipe")))
     assert "asks about recipes" not in said(one(store(), family=family()))

@@ -188,6 +188,20 @@ def test_an_adversary_is_noted_with_what_it_read_and_did_without(
         assert made.extra["adversary"]["unlabelled_rows"] == 24
 
 
+def test_translations_that_cannot_be_matched_are_noted_in_every_record(
+    ran: Path, trained: Path, tmp_path: Path, toys: Path, sts: TaskCard
+) -> None:
+    assert all("translations" not in r.provenance.extra for r in store.load(ran) if r.provenance)
+    forget()
+    shutil.copytree(trained / "models", tmp_path / "models")
+    here = around(tmp_path, toys / "hub")
+    loose = replace(sts, about={**sts.about, "translations": "unmatched"})
+    run(planned_for(["first"], [loose], here), here)
+    records = list(store.load(tmp_path))
+    assert records
+    assert [r.provenance.extra["translations"] for r in records if r.provenance] == ["unmatched"] * len(records)
+
+
 def test_tokens_are_kept_for_the_next_command(ran: Path) -> None:
     assert list((ran / "cache" / "rows").iterdir())
 

@@ -86,7 +86,7 @@ def test_values_line_up_with_intervals_below_and_marks_above() -> None:
     first, second, third = rows_of(source)
     assert first.startswith(r"{}[red] & \multicolumn{2}{r}{base\_line} & $82.1$ & $_{[81.0,\,83.2]}$\textsuperscript{")
     assert r"\textsuperscript{\ensuremath{\approx}}\textsuperscript{\ensuremath{\dagger}} &  & $5010$ & " in first
-    assert r" & $-5.0$ & $_{[-10.0,\,+0.0]}$ & $50.0$ &  & $<0.0001$ & $5010$ & short \\" in second
+    assert r" & $-5.0$ & $_{[-10.0,\,0.0]}$ & $50.0$ &  & $<0.0001$ & $5010$ & short \\" in second
     assert third == r"{}* & – &  & – &  & – & $0$ &  \\"
     wrapped = r">{\raggedright\arraybackslash}p{20em}"
     assert rf"\begin{{tabular}}{{@{{}} {wrapped} r@{{\,}}l r@{{\,}}l r r {wrapped} @{{}}}}" in source

@@ -40,7 +40,7 @@ def test_markdown_bytes() -> None:
         "| model | RI | acc | ratio | p | n |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |\n"
         "| a\\|b\\*[red] | baseline | 82.1 [81.0, 83.2] ≈ |  |  | 5010 |\n"
-        "| small | -5.0 [-10.0, +0.0] | 50.0 | 1.023 | <0.0001 | 5010 |\n"
+        "| small | -5.0 [-10.0, 0.0] | 50.0 | 1.023 | <0.0001 | 5010 |\n"
         "| x | – | – | – | – | 0 |\n"
         "\n"
         "- p < 0.05 \\| two lines\n"
@@ -89,7 +89,7 @@ def test_terminal_shows_what_markdown_shows_and_takes_no_markup_from_names() -> 
     out = io.StringIO()
     show([TABLE], Console(file=out, width=120, color_system=None))
     text = out.getvalue()
-    for part in ("Board | 1", "a|b*[red]", "82.1", "[81.0,83.2]≈", "-5.0", "[-10.0,+0.0]", "<0.0001", "p < 0.05 | two"):
+    for part in ("Board | 1", "a|b*[red]", "82.1", "[81.0,83.2]≈", "-5.0", "[-10.0,0.0]", "<0.0001", "p < 0.05 | two"):
         assert part in text, part
 
 

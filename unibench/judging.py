@@ -41,13 +41,11 @@ def judge(
     steps = gates.hardest(
         family.correction, [(f"{i} {m}", t, c) for i, of in enumerate(names.values()) for m, t, c in of]
     )
-    factors = {
-        key: {
-            test: steps.get((f"{i} {name[0]}", *name[1:]), 1)
-            for name, test in reversed(tests[key].items())  # a test has its first name's, where it has several
-        }
-        for i, key in enumerate(names)
-    }
+    factors: dict[Key, dict[Test, int]] = {key: {} for key in names}
+    for i, key in enumerate(names):
+        for (model, task, language), test in tests[key].items():  # one of several names may be in the family alone
+            step = steps.get((f"{i} {model}", task, language), 1)
+            factors[key][test] = max(step, factors[key].get(test, 1))
     found = {key: nulls.permute(sources[key], factors[key], swaps=swaps, alpha=family.alpha) for key in tests}
     adjusted = _adjusted(found, names, family)
     for key, of in found.items():
