@@ -70,7 +70,7 @@ def test_minimal_card(tmp_path: Path) -> None:
         ('hub = "o/tiny", config = "{lang}", split = "test"', 'hub = "tiny"', "eval.config is missing"),
         ('config = "{lang}", split = "test"', 'config = "all", split = "test"', "must choose the language in one way"),
         (', licence = "l"', "", "about.licence is missing"),
-        ('licence = "l"', 'licence = "l", translations = "matched"', "about.translations is 'matched'; expected \"unmat"),
+        ('licence = "l"', 'licence = "l", translations = "matched"', "translations is 'matched'; expected \"unm"),
         ('licence = "l"', 'licence = "l", translations = ""', 'about.translations is ""; expected a text'),
         ('train_language = "en"', "", "train_language is what"),
         ('protocol = "zero-shot"', 'protocol = "none"', "\"none\" is for a card without"),

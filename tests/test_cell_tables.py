@@ -37,7 +37,7 @@ def found(rows: Iterable[Comparison]) -> Comparisons:
 
 
 ROWS = [
-    made(model, language, p, delta)
+    made(model, language, p, delta, **({} if language else {"cells": 2, "cells_wanted": 2}))
     for language in ("de", "en", None)
     for model, p, delta in (("base", NAN, NAN), ("good", 0.01, 0.1), ("bad", 0.05, -0.1), ("same", 0.051, 0.1))
 ]
@@ -72,7 +72,7 @@ def test_a_model_that_lacks_a_language_has_a_gap_there_and_filters_hide_only() -
     assert row(shown, "de")["good"] is None
     part = language_table(found(ROWS), "title", "t", ("base", "good"), {"en"}, 0.05)
     assert [c.name for c in part.columns] == ["language", "base", "good"]
-    assert [line[0] for line in part.rows] == ["mean of 1", "en"]
+    assert [line[0] for line in part.rows] == ["mean of 2", "en"], "a filter moves no mean"
     assert part.rows[1][2] == language_table(found(ROWS), "title", "t", MODELS, None, 0.05).rows[2][3]
 
 

@@ -227,6 +227,8 @@ def _check(top: StrictTable, card: TaskCard) -> None:
         raise top.error("dev", "is there without [[train]]; a card that trains nothing selects nothing")
     if not card.train and card.options.get("head", "cosine") != "cosine":
         raise top.error("options.head", "must be 'cosine' without [[train]]: the other heads are trained")
+    if card.parallel and card.about.get("translations"):
+        raise top.error("about.translations", 'is "unmatched" beside parallel = true; keep the one that holds')
     if card.verified and not card.about.get("evidence"):
         raise top.error("about.verified", "is true without evidence; say what the card was compared with")
     if card.name == "all" or "," in card.name:

@@ -28,9 +28,11 @@ def language_table(
     names = sorted({model for _, model in rows}, key=lambda model: (model != baseline, model))
     codes = sorted({language for language, _ in rows if language is not None})
     shown: list[tuple[Value, ...]] = []
-    for language in (None, *codes):
+    # of all languages that the baseline has, whatever is shown; none where no cell has a defined score
+    wanted = max((row.cells_wanted for (language, _), row in rows.items() if language is None), default=0)
+    for language in (None, *codes) if wanted else codes:
         values = tuple(_marked(rows.get((language, model)), alpha) for model in names)
-        shown.append((language or f"mean of {len(codes)}", *values))
+        shown.append((language or f"mean of {wanted}", *values))
     marked = any(isinstance(v, Entry) and {BETTER, WORSE} & set(v.marks) for row in shown for v in row)
     return Table(
         title=title,
@@ -72,6 +74,7 @@ def tests_table(
     if not tested:
         return None
     exact = any(not math.isnan(row.exact_p) for row in tested)
+    alike = any(math.isnan(row.detectable) for row in tested)
     margin = family.margin
     columns = (
         Column(name="language"),
@@ -99,10 +102,10 @@ def tests_table(
             *([None if math.isnan(row.exact_p) else row.exact_p] if exact else []), p_entry(row), row.detectable,
             *((row.verdict, row.equivalence_p) if margin is not None else ()), row.n, row.groups, signed.text,
         ))  # fmt: skip
-    return Table(title=title, columns=columns, rows=tuple(rows), footnotes=(*_notes(margin, exact), *legend(rows)))
+    return Table(title=title, columns=columns, rows=tuple(rows), footnotes=(*_notes(margin, exact, alike), *legend(rows)))
 
 
-def _notes(margin: float | None, exact: bool) -> list[str]:
+def _notes(margin: float | None, exact: bool, alike: bool) -> list[str]:
     notes = [
         "detectable: the least true difference that this test finds in four cases of five, at the hardest step of the "
         "family (Bloom 1995); where nothing was found, a smaller one may be there.",
@@ -110,6 +113,8 @@ def _notes(margin: float | None, exact: bool) -> list[str]:
         "groups: what is drawn, or changes sides, as a whole; n examples are in them. signature: the seed is that of "
         "the draws; of a mean over cells drawn apart, the hash of the setting, with which theirs begin.",
     ]
+    if alike:
+        notes.append("No detectable difference is known where no group differs: nothing says how far chance goes.")
     if exact:
         notes.append("p McNemar: exact, two-sided, of one seed's hits and misses; not adjusted, and in no family.")
     if margin is not None:

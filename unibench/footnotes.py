@@ -36,6 +36,8 @@ def footer(board: Board, *, narrowed: bool, significance: bool = True) -> list[s
         notes.append(f"{baseline} has no score in this setting, so nothing is compared.")
     elif models == {baseline}:
         notes.append("No other model has scores in this setting, so nothing is compared.")
+    elif baseline is not None:
+        notes += _left_out(models - {row.model for row in found.rows if row.task is None}, baseline)
     if any(record.job.origin == "sample" for record in records):
         notes.append("Sample data: generated sentences, good to see that everything works, not to rank encoders.")
     if board.outside:
@@ -61,6 +63,12 @@ def footer(board: Board, *, narrowed: bool, significance: bool = True) -> list[s
         notes += _descriptions(found)
         notes += [f"Signature of {what}: {text}" for what, text in signatures(board)]
     return notes
+
+
+def _left_out(models: Iterable[str], baseline: str) -> list[str]:
+    """Returns which models have scores and no mean: the leaderboard has no row of them."""
+    names = ", ".join(sorted(models))
+    return [f"No mean, for in no cell is there a seed with a defined score of {baseline} too: {names}."] if names else []
 
 
 def conclusions(board: Board) -> tuple[str, ...]:

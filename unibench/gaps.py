@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from unibench.catalogue import CATALOGUE
 from unibench.errors import without_language
-from unibench.store import RunRecord
+from unibench.store import EVERYTHING, RunRecord
 from unibench.tables import Column, Table
 
 # what stands before the last name of an absolute path: it tells nobody on another machine anything
@@ -40,12 +40,18 @@ def gaps_table(records: Iterable[RunRecord], title: str, tasks: Collection[str])
     rows = tuple(
         (
             f"all {len(of)} tasks" if len(of) > 1 and set(of) == set(tasks) else ", ".join(of),
-            ", ".join(models), status, reason, str(len(found)), " ".join(found), " ".join(map(str, numbers)),
+            ", ".join(models), status, reason, *_which(found), " ".join(map(str, numbers)),
         )
         for (of, (status, reason, found, numbers)), models in alike.items()
     )  # fmt: skip
     names = ("task", "model", "status", "reason", "languages", "which", "seeds")
     return Table(title=title, columns=tuple(Column(name=name) for name in names), rows=rows)
+
+
+def _which(languages: Iterable[str]) -> tuple[str, str]:
+    """Returns how many languages these are and which; of a model that isn't there at all nobody counted any."""
+    named = [language for language in languages if language != EVERYTHING]
+    return (str(len(named)) if named else EVERYTHING), " ".join(named)
 
 
 def general(records: Iterable[RunRecord]) -> list[tuple[RunRecord, str]]:

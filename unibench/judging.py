@@ -36,7 +36,7 @@ def judge(
     size = gates.family_size(
         family.correction, [(f"{i} {m}", t, c) for i, of in enumerate(names.values()) for m, t, c in of]
     )
-    swaps = stats.resamples_for(size, resamples)
+    swaps = stats.resamples_for(size, resamples, family.alpha)
     family_tests = sum(map(len, names.values()))
     steps = gates.hardest(
         family.correction, [(f"{i} {m}", t, c) for i, of in enumerate(names.values()) for m, t, c in of]

@@ -63,7 +63,8 @@ def permute(source: Source, tests: Mapping[Test, int], *, swaps: int, alpha: flo
 def undecided(found: Mapping[Test, Tested], adjusted: Mapping[Test, float], alpha: float) -> list[Test]:
     """Returns the tests whose adjusted p may lie on the other side of alpha but for the luck of the draw.
 
-    One that is rejected though no draw reached it is settled: no more draws could make its p larger than they do now.
+    One that is rejected though no draw reached it counts as settled: more draws would raise its p past alpha so seldom
+    that its level grows by a twentieth of itself at most, with as many draws as `stats.resamples_for` asks for.
     """
     out = []
     for test, of in found.items():

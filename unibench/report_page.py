@@ -14,7 +14,7 @@ from unibench.page import Facts, Figure, Section, page, section
 from unibench.plots import to_svg
 from unibench.report import VIEWS, Shown, of_board
 from unibench.report_figures import figures
-from unibench.store import RunRecord
+from unibench.store import EVERYTHING, RunRecord
 
 HEADINGS = {
     "leaderboard": "Leaderboard",
@@ -41,7 +41,7 @@ def html(boards: Iterable[Board], shown: Shown, views: Sequence[str], title: str
         raise UserError("no records to report; run `unibench run` first")
     tasks = {task for board in held for task in board.tasks}
     models = {model for board in held for model in board.models}
-    codes = {record.language for board in held for record in board.records}
+    codes = {record.language for board in held for record in board.records} - {EVERYTHING}
     sections: list[Section] = []
     for view in VIEWS:
         if view in views:

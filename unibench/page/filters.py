@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from unibench.page import languages
-from unibench.page.grid import text
+from unibench.page.grid import apart, text
 from unibench.page.sections import FACETS, Facet, Facets, Section
 
 MANY = 12  # options, from which on a filter can be searched
@@ -47,7 +47,7 @@ class Filters:
         )
         options = "".join(
             f'<li><label><input type="checkbox" autocomplete="off" value="{self._tokens[facet, name]}" '
-            f'data-facet="{facet}" data-name="{text(name)}"> <bdi>{text(label)}</bdi>{_code(name, label)}</label></li>'
+            f'data-facet="{facet}" data-name="{apart(name)}"> <bdi>{apart(label)}</bdi>{_code(name, label)}</label></li>'
             for name, label in labels.items()
         )
         return (

@@ -14,6 +14,7 @@ from unibench.page.sections import Section
 from unibench.tables import LEGEND, Column, Entry, Kind, Value
 
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # these turn around what follows, numbers too
 _COUNT = re.compile(r"\d[\d.,]*(/\d[\d.,]*)?")
 LONG = 40  # characters, from which on a text is broken into lines
 WHISKER_WIDTH, WHISKER_HEIGHT = 84, 12  # pixels, as page.css has them
@@ -28,7 +29,15 @@ MARKS = {
 
 
 def text(said: str) -> str:
-    """Returns a text for HTML, inside an element or a quoted attribute; what no document may hold becomes U+FFFD."""
+    """Returns a text for HTML, inside an element or a quoted attribute.
+
+    What no document may hold becomes U+FFFD, and so does what would turn around the text behind it.
+    """
+    return apart(_TURNS.sub("\ufffd", said))
+
+
+def apart(said: str) -> str:
+    """Returns a text for an attribute, or a `<bdi>` that holds nothing else: nothing stands behind it there."""
     return escape(_UNFIT.sub("\ufffd", said))
 
 
@@ -105,7 +114,7 @@ class _Look:
         said = cell(value, self.column)
         if not said:
             return ""
-        inside = f"<bdi>{text(said)}</bdi>"
+        inside = f"<bdi>{apart(said)}</bdi>"
         if self.column.name == "language" and languages.is_language(said):
             inside += f" <span class=name>{text(languages.name(said))}</span>"
         return inside

@@ -56,12 +56,12 @@ def one_sided(p: float, delta: float) -> float:
     return p / 2 if delta > 0 else 1 - p / 2
 
 
-def resamples_for(family: int, wanted: int = 10_000) -> int:
-    """Returns how many resamples a family of tests needs: at least 40 each, else no adjusted p could be small.
+def resamples_for(family: int, wanted: int = 10_000, alpha: float = 0.05) -> int:
+    """Returns how many resamples a family of tests needs: at least 2 / alpha each, else no adjusted p could be small.
 
-    In steps of 10,000 above `wanted`, so that one more test seldom changes the resamples of the others.
+    That is 40 at 5 %. In steps of 10,000 above `wanted`, so that one more test seldom changes the resamples of others.
     """
-    needed = 40 * family
+    needed = round(2 / alpha) * family
     return wanted if needed <= wanted else -(-needed // 10_000) * 10_000
 
 
