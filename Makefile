@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Where `make demo` leaves its models, records and leaderboard.
 RESULTS ?= demo
+# Test files run side by side, in as many processes as there are cores.
+WORKERS ?= auto
 # Idle threads that spin take the cores that busy ones need.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -12,7 +14,7 @@ demo: .venv/.runtime
 	$(BIN)/unibench demo --results $(RESULTS)
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

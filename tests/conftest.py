@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +21,11 @@ os.environ |= {
     "HF_DATASETS_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-for _name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_TOKEN", "UNIBENCH_DATA"):
+# COLUMNS and LINES are set where test files run side by side, and would fix the width of the console for good
+for _name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_TOKEN", "UNIBENCH_DATA", "COLUMNS", "LINES"):
     os.environ.pop(_name, None)
+# and there an interrupt is ignored, which a command that a test starts would inherit
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPO = Path(__file__).resolve().parents[1]
 SHARED = REPO.parent / "shared"  # the real-data folder beside the checkout

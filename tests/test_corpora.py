@@ -263,7 +263,7 @@ def test_a_mistake_is_one_line(home: Path, capsys: Captured, more: list[str], ex
     [
         ([], "corpus stats needs the folder of a corpus, or --list"),
         (["tasks"], "holds no corpus that `unibench corpus build` made"),
-        (["--list", "--format", "latex"], "no format 'latex'"),
+        (["--list", "--format", "xml"], "no format 'xml'"),
         (["nowhere", "--tokenizer", "x"], "no folder nowhere"),
     ],
 )

@@ -262,7 +262,7 @@ def test_the_figure_holds_many_languages_and_models(adversarial: Path, tmp_path:
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["--format", "xml"], "no format 'xml' in unibench probe; known: csv, json, markdown, terminal"),
+        (["--format", "xml"], "no format 'xml' in unibench probe; known: csv, json, latex, markdown, terminal"),
         (["--plot", "probe.gif"], "--plot probe.gif ends in '.gif'; expected one of .png, .svg, .pdf"),
         (["--languages", "en,zz"], "no language 'zz' in the aligned sentences"),
         (["--languages", "en"], "en is left of the aligned sentences' languages; name two or more with --languages"),

@@ -74,7 +74,7 @@ def tests_table(
     if not tested:
         return None
     exact = any(not math.isnan(row.exact_p) for row in tested)
-    alike = any(math.isnan(row.detectable) for row in tested)
+    unknown = any(math.isnan(row.detectable) for row in tested)
     margin = family.margin
     columns = (
         Column(name="language"),
@@ -102,10 +102,10 @@ def tests_table(
             *([None if math.isnan(row.exact_p) else row.exact_p] if exact else []), p_entry(row), row.detectable,
             *((row.verdict, row.equivalence_p) if margin is not None else ()), row.n, row.groups, signed.text,
         ))  # fmt: skip
-    return Table(title=title, columns=columns, rows=tuple(rows), footnotes=(*_notes(margin, exact, alike), *legend(rows)))
+    return Table(title=title, columns=columns, rows=tuple(rows), footnotes=(*_notes(margin, exact, unknown), *legend(rows)))
 
 
-def _notes(margin: float | None, exact: bool, alike: bool) -> list[str]:
+def _notes(margin: float | None, exact: bool, unknown: bool) -> list[str]:
     notes = [
         "detectable: the least true difference that this test finds in four cases of five, at the hardest step of the "
         "family (Bloom 1995); where nothing was found, a smaller one may be there.",
@@ -113,8 +113,11 @@ def _notes(margin: float | None, exact: bool, alike: bool) -> list[str]:
         "groups: what is drawn, or changes sides, as a whole; n examples are in them. signature: the seed is that of "
         "the draws; of a mean over cells drawn apart, the hash of the setting, with which theirs begin.",
     ]
-    if alike:
-        notes.append("No detectable difference is known where no group differs: nothing says how far chance goes.")
+    if unknown:
+        notes.append(
+            "No detectable difference is known where no group differs (nothing says how far chance goes), where too many "
+            "draws leave the score undefined, or where the groups are too few for any p to be small enough."
+        )
     if exact:
         notes.append("p McNemar: exact, two-sided, of one seed's hits and misses; not adjusted, and in no family.")
     if margin is not None:
