@@ -1,4 +1,4 @@
-"""Corrections against statsmodels, scipy and a paper's worked example; means over cells against the null itself."""
+"""Statistics over cells: what Wilcoxon can reach, means, and the null of a whole comparison."""
 
 from __future__ import annotations
 
@@ -8,52 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
-from statsmodels.stats.multitest import multipletests
 from toy_pairs import pair
 
 from unibench import stats
 from unibench.compare import compare
 from unibench.pairing import Cell
-
-DROR = (0.168, 0.297, 0.357, 0.019, 0.218, 0.001)  # Dror et al. 2017, the paper's own example
-
-
-@pytest.mark.parametrize(
-    ("ours", "method"),
-    [(stats.holm, "holm"), (stats.bonferroni, "bonferroni"), (stats.benjamini_hochberg, "fdr_bh")],
-)
-def test_corrections_equal_statsmodels_and_leave_nan_out_of_the_family(ours, method) -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        p = rng.random(rng.integers(1, 12)) ** 2
-        p[0] = p[-1]  # a tie
-        expected = multipletests(p, method=method)[1]
-        assert ours(list(p)) == pytest.approx(list(expected))
-        holed = ours([float("nan"), *p])
-        assert math.isnan(holed[0])
-        assert holed[1:] == pytest.approx(list(expected))
-    assert ours([]) == []
-
-
-def test_dror_worked_example() -> None:
-    assert stats.k_hat(DROR) == 1
-    assert stats.k_hat(DROR, method="fisher") == 2
-    assert [adjusted <= 0.05 for adjusted in stats.holm(DROR)] == [False] * 5 + [True]
-
-
-def test_k_hat_counts_all_and_none() -> None:
-    assert stats.k_hat([0.001] * 4) == 4
-    assert stats.k_hat([0.9] * 4) == 0
-    assert stats.k_hat([]) == 0
-    # a strong first, then one that fails, then none may count even if its own partial p were small
-    assert stats.k_hat([0.001, 0.04, 0.04, 0.04]) == 1
-
-
-def test_fisher_partial_conjunction_of_one_data_set_is_fishers_test() -> None:
-    p = [0.03, 0.2, 0.4]
-    combined = scipy_stats.combine_pvalues(p, method="fisher").pvalue
-    assert (stats.k_hat(p, alpha=combined + 1e-9, method="fisher") >= 1) is True
-    assert stats.k_hat(p, alpha=combined - 1e-9, method="fisher") == 0
 
 
 @pytest.mark.parametrize(("n", "smallest"), [(4, 0.125), (5, 0.0625), (6, 0.03125), (8, 0.0078125)])
