@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 
 # colours that text is seen in: its own, and of the nearest ancestor that has a ground; alpha is mixed in
 CONTRASTS = """
@@ -28,6 +36,28 @@ while (walker.nextNode()) {
 }
 return found;
 """
+
+
+@contextmanager
+def browsing(profile: Path) -> Iterator[Reader]:
+    """Yields a reader in a headless browser of its own, or skips the test, saying so, where there is none."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    helper = shutil.which("chromedriver")
+    if browser is None or helper is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} with chromedriver is installed")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(helper))
+    try:
+        yield Reader(driver)
+    finally:
+        driver.quit()
 
 
 class Reader:
@@ -54,6 +84,8 @@ class Reader:
 
     def column(self, table: str, place: int) -> list[str]:
         """Returns the texts of a table's shown cells in a column (from 1), the first line of each."""
+        # tables out of view are not laid out, and then may have no inner text
+        self.run("for (const s of document.querySelectorAll('section')) s.style.contentVisibility = 'visible'")
         script = """return [...document.querySelectorAll(`${arguments[0]} tbody tr`)].filter((r) => r.checkVisibility())
             .map((r) => r.cells[arguments[1] - 1].innerText.split("\\n")[0].trim())"""
         return list(self.run(script, table, place))

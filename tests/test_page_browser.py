@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from page_reader import CONTRASTS, Reader
+from page_reader import CONTRASTS, Reader, browsing
 from page_samples import FACTS, HOSTILE, hostile_page, of_task, sample_page, sections, settled_page
 
 from unibench.page import page, section
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 BOARD, XNLI, STS = "#t0", "#t1", "#t2"
 
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    helper = shutil.which("chromedriver")
-    if browser is None or helper is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} with chromedriver is installed")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(helper))
-    yield Reader(driver)
-    driver.quit()
+    with browsing(tmp_path_factory.mktemp("profile")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from unibench.errors import UserError
 from unibench.footnotes import conclusions
 from unibench.numerals import figure_text
 from unibench.report import VIEWS, Shown, of_board
-from unibench.report_page import NOTHING_CLAIMED, NOTHING_COMPARED, html
+from unibench.report_page import NOTHING_CLAIMED, NOTHING_COMPARED, findings, html
 from unibench.store import RunRecord
 from unibench.tables import Entry
 
@@ -175,3 +175,37 @@ def test_provenance_names_code_packages_devices_and_days() -> None:
     text = Text(page([*one, other, record("old", provenance={"started": "last summer"})])).words
     for said in ("0123456789ab, 0123456789ab with changes", "torch 2.9", "cpu, cuda", "2026-01-02 to "):
         assert said in text
+
+
+def test_what_was_found_is_a_sentence_with_its_counts() -> None:
+    """By hand: rows of three models and the baseline, of which one is better, one worse over part of the cells."""
+    (board,) = made(pair())
+    blank = board.comparisons.rows[-1]
+
+    def of(model: str, p: float, delta: float, task: str | None = None, language: str | None = None, cells: int = 2):  # type: ignore[no-untyped-def]
+        return replace(blank, model=model, task=task, language=language, p=p, p_adjusted=p, delta=delta, cells=cells,
+                       cells_wanted=2)  # fmt: skip
+
+    def said(*rows: Any) -> str:
+        return findings(replace(board, comparisons=replace(board.comparisons, rows=rows)))
+
+    overall = (of("bad", 0.05, -0.0312, cells=1), of("good", 0.00001, 0.1), of("same", 0.0501, 0.05))
+    below = (of("good", 0.01, 0.1, "xnli"), of("good", 0.04, 0.2, "xnli", "de"), of("good", 0.06, 0.1, "xnli", "en"))
+    assert said(*below, *overall) == (
+        "Over all tasks, against mbert: good is better (Δ +10.0, adjusted p <0.0001); bad (in 1 of 2 cells) is worse "
+        "(Δ −3.1, adjusted p 0.0500); not told apart from it: same. A difference is found in single tasks 1 of 1 "
+        "tests, in single languages 1 of 2 tests."
+    )
+    assert said(of("same", 1.0, 0.0)) == "Over all tasks, against mbert: not told apart from it: same."
+    many = [of(f"m{i}", 0.5, 0.1) for i in range(7)]
+    assert said(*many[:6]).endswith("not told apart from it: m0, m1, m2, m3, m4, m5.")
+    assert said(*many).endswith("not told apart from it: 7 models.")
+    nan = float("nan")
+    assert said(of("mbert", 0.01, 0.0), of("lost", nan, nan), *below) == "", "overall nothing was tested"
+    assert findings(made([record("small")])[0]) == ""
+
+
+def test_a_model_that_is_not_there_adds_no_language_to_filter_by() -> None:
+    text = page([*pair(), missing("gone", language="all", status="unavailable")])
+    languages = [attrs.get("data-name") for _, attrs in Text(text).tags if attrs.get("data-facet") == "language"]
+    assert sorted(filter(None, languages)) == ["de", "en"]

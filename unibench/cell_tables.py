@@ -102,7 +102,9 @@ def tests_table(
             *([None if math.isnan(row.exact_p) else row.exact_p] if exact else []), p_entry(row), row.detectable,
             *((row.verdict, row.equivalence_p) if margin is not None else ()), row.n, row.groups, signed.text,
         ))  # fmt: skip
-    return Table(title=title, columns=columns, rows=tuple(rows), footnotes=(*_notes(margin, exact, unknown), *legend(rows)))
+    return Table(
+        title=title, columns=columns, rows=tuple(rows), footnotes=(*_notes(margin, exact, unknown), *legend(rows))
+    )
 
 
 def _notes(margin: float | None, exact: bool, unknown: bool) -> list[str]:
@@ -115,8 +117,8 @@ def _notes(margin: float | None, exact: bool, unknown: bool) -> list[str]:
     ]
     if unknown:
         notes.append(
-            "No detectable difference is known where no group differs (nothing says how far chance goes), where too many "
-            "draws leave the score undefined, or where the groups are too few for any p to be small enough."
+            "No detectable difference is known where no group differs (nothing says how far chance goes), where too "
+            "many draws leave the score undefined, or where the groups are too few for any p to be small enough."
         )
     if exact:
         notes.append("p McNemar: exact, two-sided, of one seed's hits and misses; not adjusted, and in no family.")

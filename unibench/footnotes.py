@@ -68,7 +68,9 @@ def footer(board: Board, *, narrowed: bool, significance: bool = True) -> list[s
 def _left_out(models: Iterable[str], baseline: str) -> list[str]:
     """Returns which models have scores and no mean: the leaderboard has no row of them."""
     names = ", ".join(sorted(models))
-    return [f"No mean, for in no cell is there a seed with a defined score of {baseline} too: {names}."] if names else []
+    return (
+        [f"No mean, for in no cell is there a seed with a defined score of {baseline} too: {names}."] if names else []
+    )
 
 
 def conclusions(board: Board) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +15,7 @@ from unibench.stats.ranks import Standing
 Kind = Literal["text", "count", "score", "difference", "relative", "ratio", "p", "rank"]
 
 PARTIAL, AT_CHANCE, SEEDS_DIFFER, UNDEFINED, CLOSED = "†", "≈", "*", "‡", "⊘"
+_SEEDS_DIFFER = re.compile(r"[\d ]+" + re.escape(SEEDS_DIFFER))
 LEGEND = {
     PARTIAL: "† a mean over fewer cells than the baseline has, so not comparable with the others: see cells.",
     AT_CHANCE: "≈ not above its floor: the score's 95 % interval (for a mean: of at least one language) reaches it. "
@@ -187,7 +189,7 @@ def legend(rows: Iterable[Sequence[Value]]) -> tuple[str, ...]:
     """Returns the explanation of every mark that occurs in these rows, and of nan."""
     values = [value for row in rows for value in row]
     marks = {mark for value in values if isinstance(value, Entry) for mark in value.marks}
-    if any(isinstance(value, str) and value.endswith(SEEDS_DIFFER) for value in values):
+    if any(isinstance(value, str) and _SEEDS_DIFFER.fullmatch(value) for value in values):  # a name may end so too
         marks.add(SEEDS_DIFFER)
     unknown = any(math.isnan(v.value if isinstance(v, Entry) else v) for v in values if isinstance(v, float | Entry))
     note = "– not known: nothing to compare with, or the cell is left out for a reason named under the leaderboard."

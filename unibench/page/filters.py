@@ -47,7 +47,8 @@ class Filters:
         )
         options = "".join(
             f'<li><label><input type="checkbox" autocomplete="off" value="{self._tokens[facet, name]}" '
-            f'data-facet="{facet}" data-name="{apart(name)}"> <bdi>{apart(label)}</bdi>{_code(name, label)}</label></li>'
+            f'data-facet="{facet}" data-name="{apart(name)}"> <bdi>{apart(label)}</bdi>'
+            f"{_code(name, label)}</label></li>"
             for name, label in labels.items()
         )
         return (

@@ -178,4 +178,6 @@ def _typeset(number: str) -> str:
 
 
 def _breakable(name: str) -> str:
-    return text(name).replace("_", "_<wbr>")
+    """Returns a heading that may go on in a new line after "_", and after every 20 characters of a word."""
+    pieces = re.split(r"(_|[^\s_]{20}(?=[^\s_]))", name)
+    return "".join(text(piece) + ("<wbr>" if place % 2 else "") for place, piece in enumerate(pieces))
