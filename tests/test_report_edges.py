@@ -39,6 +39,8 @@ class Printed:
             (format, significant): self.asked("--format", format, *["--significance"][: int(significant)])
             for significant in (True, False)
             for format in FORMATS
+            # a page without p draws its figures all over again, which takes a second: that of a small store will do
+            if significant or format != "html" or len(edge.records) < 5
         }
 
     def asked(self, *more: str | Path) -> str:
