@@ -96,3 +96,15 @@ def test_terminal_shows_what_markdown_shows_and_takes_no_markup_from_names() -> 
 def test_unknown_format() -> None:
     with pytest.raises(UnknownName, match=r"no format 'markdwon'.*did you mean 'markdown'"):
         render([TABLE], "markdwon")
+
+
+def test_names_steer_no_terminal_and_turn_no_number_around(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b[31mred\u202e name"
+    table = Table(
+        title=name, columns=(Column(name=name), Column(name="p", kind="p")), rows=((name, 0.5),), footnotes=(name,)
+    )
+    show([table], Console(width=100))
+    texts = [capsys.readouterr().out, *(render([table], format) for format in ("markdown", "csv"))]
+    for text in texts:
+        assert "red" in text
+        assert not {"\x1b", "\u202e"} & set(text)

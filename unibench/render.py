@@ -25,6 +25,7 @@ from unibench.tables import Column, Entry, Kind, Table, Value
 
 __all__ = ["FORMATS", "UNITS", "UNKNOWN", "cell", "figure_text", "render", "show"]
 
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")  # control and bidirectional characters
 UNITS: dict[Kind, str] = {
     "text": "",
     "count": "",
@@ -48,17 +49,19 @@ def show(tables: Iterable[Table], console: Console) -> None:
     """Prints the tables to a rich console, at its width."""
     for table in tables:
         out = RichTable(
-            title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0)
+            title=Text(_shown(table.title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0)
         )
         for column in table.columns:
             text = column.kind == "text"
             name = column.name if text else column.name.replace(" ", "\n", 1)
-            out.add_column(Text(name), justify="left" if text else "right", overflow="fold")
+            out.add_column(Text(_shown(name)), justify="left" if text else "right", overflow="fold")
         for row in table.rows:
-            out.add_row(*(Text(_stacked(value, column)) for value, column in zip(row, table.columns, strict=True)))
+            out.add_row(
+                *(Text(_shown(_stacked(value, column))) for value, column in zip(row, table.columns, strict=True))
+            )
         console.print(out)
         for note in table.footnotes:
-            console.print(Text(note, style="dim"))
+            console.print(Text(_shown(note), style="dim"))
         console.print()
 
 
@@ -96,14 +99,16 @@ def _csv(tables: Sequence[Table]) -> str:
         marked = [any(isinstance(v, Entry) and v.marks for v in values) for values in spread]
         heading: list[str] = []
         for column, entries, marks in zip(table.columns, spread, marked, strict=True):
-            heading.append(column.name)
-            heading += [f"{column.name} {part}" for part in _parts(bool(entries), marks)]
+            name = _shown(column.name)
+            heading.append(name)
+            heading += [f"{name} {part}" for part in _parts(bool(entries), marks)]
         writer.writerow(heading)
         for row in table.rows:
             line: list[str | int | float | None] = []
             for value, column, entries, marks in zip(row, table.columns, spread, marked, strict=True):
                 entry = value if isinstance(value, Entry) else None
-                line.append(_number(value.value if isinstance(value, Entry) else value, column))
+                plain = _number(value.value if isinstance(value, Entry) else value, column)
+                line.append(_shown(plain) if isinstance(plain, str) else plain)
                 bounds = [_number(entry.low, column), _number(entry.high, column)] if entry else [None, None]
                 line += (bounds if entries else []) + (["".join(entry.marks) if entry else None] if marks else [])
             writer.writerow(line)
@@ -159,7 +164,12 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return _shown(" ".join(text.split()))
+
+
+def _shown(text: str) -> str:
+    """Returns a text without what steers a terminal or turns the rest of a line around: a name may hold either."""
+    return STEERING.sub("\ufffd", text)
 
 
 def _escape(text: str) -> str:

@@ -26,7 +26,10 @@ PAGE = "html"
 
 def report(
     significance: Annotated[
-        bool, typer.Option("--significance", help="Show p-values, corrected over the whole family.")
+        bool,
+        typer.Option(
+            "--significance", help="Show p-values, corrected over the whole family; a page and figures always do."
+        ),
     ] = False,
     baseline: Annotated[str | None, typer.Option(help="The model the others are compared with.")] = None,
     family: Annotated[
