@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Where `make demo` leaves its models, records and leaderboard.
 RESULTS ?= demo
-# Test files run side by side, in as many processes as there are cores.
-WORKERS ?= auto
+# Processes that run test files side by side; 0 runs all in one, `make test WORKERS=auto` one a core.
+WORKERS ?= 0
 # Idle threads that spin take the cores that busy ones need.
 export OMP_WAIT_POLICY ?= PASSIVE
 
