@@ -8,9 +8,9 @@ import pytest
 from toy_records import N, record, row, store, table
 
 from unibench import metrics
-from unibench.report import Table, leaderboard
+from unibench.report import leaderboard
 from unibench.store import RunRecord
-from unibench.tables import PARTIAL
+from unibench.tables import PARTIAL, Table
 
 
 def report(records: list[RunRecord], **more) -> list[Table]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from toy_records import missing, record
 
-from unibench.facts import BASELINES, VARIANTS, Facts, clusters, facts, kinds, names, recipes, trained_in
+from unibench.facts import BASELINES, VARIANTS, Facts, clusters, facts, kinds, names, recipe_of, recipes, trained_in
 
 
 def extra(**said) -> dict:
@@ -88,3 +88,11 @@ def test_cells_say_in_what_their_models_were_fine_tuned() -> None:
     alone = {"protocol": "monolingual", "train_languages": ("de",)}
     found = trained_in([record("m", language="de", job=alone), record("m", "sts17", "en-tr"), missing("m", "wikiann")])
     assert found == {("xnli", "de"): "de", ("sts17", "en-tr"): "en"}
+
+
+def test_a_recipe_is_everything_that_was_asked_but_the_seed() -> None:
+    asked = {"steps": 100, "seed": 0, "adversary": {"balance": 0.5}, "languages": ["de", "en"]}
+    same = {"languages": ["de", "en"], "adversary": {"balance": 0.5}, "seed": 7, "steps": 100}
+    assert recipe_of(asked) == recipe_of(same)
+    for change in ({"steps": 101}, {"adversary": {"balance": 1.0}}, {"languages": ["en", "de"]}, {"teacher": "t"}):
+        assert recipe_of({**asked, **change}) != recipe_of(asked)

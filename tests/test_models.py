@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from unibench import models
 from unibench.catalogue import CATALOGUE
 from unibench.errors import Unavailable, UnknownName, UserError
+from unibench.facts import recipe_of
 
 SHAPE = ("layers", "width", "vocabulary", "parameters", "parameters_without_embeddings")
 
@@ -44,6 +45,9 @@ def test_names_are_kept_in_order_and_once(trained: Path) -> None:
     assert [encoder.kind for encoder in found] == ["scratch", "teacher", "scratch", "trained"]
     assert found[3].about["objectives"] == "mlm"
     assert found[3].about["corpus"] == "world"
+    asked = json.loads((trained / "models" / found[3].name / "unibert.json").read_text())["asked"]
+    made = [found[3].about[name] for name in ("recipe", "pretraining_seed", "teacher_sha256")]
+    assert made == [recipe_of(asked), asked["seed"], ""]
 
 
 @pytest.mark.parametrize(

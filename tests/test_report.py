@@ -13,11 +13,13 @@ import pytest
 from toy_records import N, missing, notes, record, row, store, table
 
 from unibench import metrics, render
+from unibench.board import choose_baseline
 from unibench.compare import compare
 from unibench.errors import DataError, StaleRecord, UnknownName, UserError
 from unibench.pairing import Cell
-from unibench.report import Entry, Table, choose_baseline, leaderboard
+from unibench.report import leaderboard
 from unibench.store import RunRecord
+from unibench.tables import Entry, Table
 
 
 def report(records: Iterable[RunRecord], **more) -> list[Table]:

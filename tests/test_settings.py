@@ -9,9 +9,10 @@ import pytest
 from toy_records import RECIPE, missing, record, store, table
 
 from unibench.errors import StaleRecord
-from unibench.report import Table, leaderboard
+from unibench.report import leaderboard
 from unibench.settings import by_setting, refuse_mixtures
 from unibench.store import RunRecord
+from unibench.tables import Table
 
 
 def report(records: Iterable[RunRecord]) -> list[Table]:

@@ -76,11 +76,11 @@ def compared(
 ) -> Compared:
     """Returns what `compare` does, with the study and its draws.
 
-    Two tests that average the very same cells are one. Tests use `resamples`, raised to 40 per test, and more where the
-    luck of the draw would decide which side of alpha an adjusted p lies on. `signature` enters every Generator's seed,
-    beside the task (and the language, where languages aren't parallel); no model does, so all models meet the same
-    resamples and adding one moves no other's numbers. A cell where the baseline's score is undefined enters no mean; a
-    model's own undefined score makes its means nan.
+    Corrected flat, two tests that average the very same cells are one. Tests use `resamples`, raised with the family,
+    and more where the luck of the draw would decide which side of alpha an adjusted p lies on. `signature` enters every
+    Generator's seed, beside the groups of examples (and the language, where languages aren't parallel); no model does,
+    so all models meet the same resamples and adding one moves no other's numbers. A cell where the baseline's score is
+    undefined enters no mean; a model's own undefined score makes its means nan.
     """
     return _compared({"": (cells, baseline)}, signature, resamples, family)[""]
 

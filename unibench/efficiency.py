@@ -14,7 +14,6 @@ from unibench.shared_cells import Shared, shared
 from unibench.store import RunRecord
 from unibench.tables import LEGEND, UNDEFINED, Column, Table, Value
 from unibench.timings import Place, Speeds, Timing
-from unibench.timings import read_speeds as read_speeds
 
 COLUMNS = (
     Column(name="model"),
@@ -47,8 +46,8 @@ class _Measured:
 def table(records: Sequence[RunRecord], found: Comparisons, speeds: Speeds, title: str) -> Table | None:
     """Returns one row a model, the best score first; None without records.
 
-    `records` are one setting's "ok" ones and `found` their comparisons; `speeds` is what `read_speeds` returns. A size
-    or speed that isn't known is nan, with the reason below the table.
+    `records` are one setting's "ok" ones and `found` their comparisons; `speeds` come from `timings.read_speeds`. A
+    size or speed that isn't known is nan, with the reason below the table.
     """
     if not records:
         return None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from unibench.pairing import SCRATCH, CellKey
 from unibench.store import RunRecord
@@ -25,6 +28,12 @@ class Facts:
     objectives: str = ""
     size: str = ""
     sha256: str = ""
+
+
+def recipe_of(asked: Mapping[str, Any]) -> str:
+    """Returns a hash of what was asked of a pretraining but its seed: equal in runs that differ by luck alone."""
+    plain = json.dumps({key: value for key, value in asked.items() if key != "seed"}, sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
 def facts(records: Iterable[RunRecord]) -> dict[str, Facts]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unibench import stats
@@ -94,16 +95,17 @@ def signatures(board: Board) -> list[tuple[str, str]]:
     """Returns a signature for every kind of number on a leaderboard, by what it is of."""
     found, family = board.comparisons, board.family
     boot, perm = seed_of("bootstrap", board.setting), seed_of("swap", board.setting)
-    bootstrapped = {"test": "boot:groups,percentile", "resamples": found.resamples, "seed": boot}
-    out = [("scores and Δ", Signature(definition="mean over languages, tasks", **bootstrapped).text)]  # type: ignore[arg-type]
+    means = Signature(
+        test="boot:groups,percentile", definition="mean over languages, tasks", resamples=found.resamples, seed=boot
+    )
+    signed = {"scores and Δ": means}
     if any(not math.isnan(row.delta) for row in found.rows):
-        out.append(("RI", Signature(definition="RI=mean of cells' (score-ref)/ref", **bootstrapped).text))  # type: ignore[arg-type]
-        out.append(
-            ("p", Signature(test="perm:groups,two-sided", definition=f"delta of means to {board.baseline}",
-                            resamples=found.swaps, seed=perm,
-                            family=family.label, correction=found.correction).text)
+        signed["RI"] = replace(means, definition="RI=mean of cells' (score-ref)/ref")
+        signed["p"] = Signature(
+            test="perm:groups,two-sided", definition=f"delta of means to {board.baseline}", resamples=found.swaps,
+            seed=perm, family=family.label, correction=found.correction,
         )  # fmt: skip
-    return out
+    return [(what, signature.text) for what, signature in signed.items()]
 
 
 def _unmatched(records: Iterable[RunRecord]) -> list[str]:

@@ -6,7 +6,6 @@ Listing and planning import no torch; `load` does, in whatever process fine-tune
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from unibench import scratch
+from unibench import facts, scratch
 from unibench.catalogue import CATALOGUE
 from unibench.errors import Unavailable, UnknownName, UserError, one_line
 from unibench.sources import hub_reachable
@@ -210,18 +209,12 @@ def _trained(folder: Path, manifest: Mapping[str, Any]) -> Encoder:
         **shape(folder),
         **{key: manifest[key] for key in keys},
         "corpus": manifest["corpus"],
-        "recipe": recipe_of(asked),
+        "recipe": facts.recipe_of(asked),
         "pretraining_seed": asked["seed"],
         "teacher_sha256": teacher.get("model_sha256", ""),
     }
     kind: Kind = "teacher" if manifest["is_teacher"] else "trained"
     return Encoder(name=folder.name, kind=kind, folder=folder, about=about)
-
-
-def recipe_of(asked: Mapping[str, Any]) -> str:
-    """Returns a hash of what was asked of a pretraining but its seed: equal in runs that differ by luck alone."""
-    plain = json.dumps({key: value for key, value in asked.items() if key != "seed"}, sort_keys=True)
-    return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
 def _local(folder: Path) -> Encoder:

@@ -53,12 +53,12 @@ def banner(what: str, *, asked: bool) -> None:
     console.print(Panel(text, title="sample", style="yellow", expand=False))
 
 
-def known_format(format: str, command: str) -> str:
-    """Returns a format that tables can be written in, or "terminal"; raises UnknownName for another."""
+def known_format(format: str, command: str, *more: str) -> str:
+    """Returns a format that tables can be written in, "terminal" or one of `more`; raises UnknownName for another."""
     from unibench import render
     from unibench.errors import UnknownName
 
-    known = ("terminal", *render.FORMATS)
+    known = ("terminal", *render.FORMATS, *more)
     if format not in known:
         raise UnknownName("format", format, known, command)
     return format

@@ -11,18 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unibench import cell_tables, details, efficiency, evidence_tables, readability, tables, transfer
-from unibench.board import BASELINE_ORDER as BASELINE_ORDER
 from unibench.board import Board, boards
-from unibench.board import choose_baseline as choose_baseline
-from unibench.comparisons import Comparison as Comparison
 from unibench.errors import UnknownName
 from unibench.footnotes import conclusions, footer, tested
 from unibench.gaps import gaps_table
 from unibench.settings import of_record
 from unibench.store import RunRecord
-from unibench.tables import Column as Column
-from unibench.tables import Entry as Entry
-from unibench.tables import Table
+from unibench.tables import Column, Table
 
 STANDARD = ("leaderboard", "tasks", "missing")  # what a report shows unless it is asked for more
 

@@ -74,8 +74,7 @@ def report(
     """
     from unibench import store
 
-    if format != PAGE:
-        known_format(format, "unibench report")
+    known_format(format, "unibench report", PAGE)
     _refuse_places(out, figures)
     leaderboard = "the leaderboard"
     _only_together(

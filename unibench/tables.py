@@ -212,10 +212,6 @@ def with_notes(table: Table, notes: Iterable[str]) -> Table:
     return Table(title=table.title, columns=table.columns, rows=table.rows, footnotes=(*table.footnotes, *notes))
 
 
-def _text(name: str) -> Column:
-    return Column(name=name)
-
-
 def entry(value: float, low: float, high: float, marks: tuple[str, ...] = ()) -> Entry:
     """Returns an Entry, in the order in which its parts are said."""
     return Entry(value=value, low=low, high=high, marks=marks)
