@@ -139,7 +139,9 @@ def test_bad_input_is_named_by_file_and_place_and_the_rest_is_read(
     if kind in ("utf-8", "json", "no object", "no field", "no text", "surrogate", "null"):
         assert [isinstance(item, Fault) for item in found] == [False, True, False]
     if kind == "row group":  # the third of four is spoilt
-        before, lost = map(int, re.findall(r"row (\d+), (\d+) rows", fault.message)[0])
+        # pyarrow reads ahead, so how far one reading gets is chance: what it says is held against its own rows
+        [own] = [item for item in found if isinstance(item, Fault)]
+        before, lost = map(int, re.findall(r"row (\d+), (\d+) rows", own.message)[0])
         assert before == len(found) - 1 <= 2000
         assert before + lost == 4000
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import fake_hub
@@ -149,13 +150,22 @@ def test_a_broken_line_is_gone_on_with_in_the_same_command(home: Path) -> None:
     assert files_of(home / "carried")[TRAIN] == (home / "hub" / TRAIN).read_bytes()
 
 
+def part_sizes(folder: Path) -> list[int]:
+    """Returns the bytes of every unfinished file; one may get its name while it is looked at."""
+    sizes = []
+    for path in folder.rglob("*.part"):
+        with suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+    return sizes
+
+
 def test_killed_in_the_middle_of_a_file_it_leaves_no_half_and_goes_on_from_it(home: Path) -> None:
     weather = Weather(held={TRAIN: 600})
     with fake_hub.serving(home / "hub", COMMIT, weather) as endpoint:
         running = subprocess.Popen(
             line(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(endpoint, home)
         )
-        while not [p for p in (home / "carried").rglob("*.part") if p.stat().st_size == 600]:
+        while 600 not in part_sizes(home / "carried"):
             assert running.poll() is None
             time.sleep(0.01)
         running.send_signal(signal.SIGKILL)
